@@ -1,0 +1,224 @@
+//! The public state machine.
+
+use crate::config::Config;
+use crate::event::{Event, Refusal, RespondError, SendError};
+use crate::machine::{Machine, Messages};
+use crate::rpc::{Call, RequestId, Semantics};
+use crate::stats::Stats;
+use crate::storage::{Parts, Storage};
+use crate::time::{Duration, Instant};
+use crate::wire::encode_in_place;
+
+/// One end of a link: bytes and the time go in, bytes, messages, events and the next deadline come out.
+///
+/// It has no port, no clock and no memory but its own. Methods may be called in any order; a call that has nothing to do does nothing, and one
+/// that fails leaves the state as it was. See the [crate documentation](crate) for the loop that drives it.
+#[derive(Debug)]
+pub struct Endpoint<S> {
+    machine: Machine,
+    storage: S,
+}
+
+/// A notify that had been held back until its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Notify<'a> {
+    /// Its kind.
+    pub key: u16,
+    /// The application's bytes.
+    pub payload: &'a [u8],
+}
+
+impl<S: Storage> Endpoint<S> {
+    /// A node that boots now.
+    pub fn new(now: Instant, config: Config, storage: S) -> Self {
+        Self { machine: Machine::new(now, &config), storage }
+    }
+
+    pub(crate) fn split(&mut self) -> (&mut Machine, Parts<'_>) {
+        (&mut self.machine, self.storage.parts())
+    }
+
+    // Inputs.
+
+    /// A frame has come: `packet ‖ check`, without COBS and delimiter. Take all messages, then poll everything.
+    ///
+    /// Whatever it holds, it cannot do harm: what cannot be accepted is counted in [`Stats::dropped`] and changes nothing.
+    pub fn handle_frame<'f>(&mut self, now: Instant, frame: &'f mut [u8]) -> Messages<'f> {
+        let (machine, mut parts) = self.split();
+        machine.handle_frame(&mut parts, now, frame)
+    }
+
+    /// Time has passed. To be called at [`Self::poll_timeout`] at the latest; then poll everything.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let (machine, mut parts) = self.split();
+        machine.handle_timeout(&mut parts, now);
+    }
+
+    /// The port did not take the frame that was polled last, not even in part. What it carried goes out in the next one.
+    ///
+    /// Without this call a frame counts as taken at the moment when it was polled. A frame that was lost otherwise needs no such word.
+    pub fn handle_refused(&mut self) {
+        let (machine, mut parts) = self.split();
+        machine.handle_refused(&mut parts);
+    }
+
+    // Outputs.
+
+    /// Writes the next frame for a datagram link into `buf`, which must hold [`frame_len`](crate::frame_len) bytes; returns its length. `None` if there is nothing to
+    /// send. To be called until then, whenever the port has room.
+    pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
+        let (machine, mut parts) = self.split();
+        machine.poll_transmit(&mut parts, now, buf)
+    }
+
+    /// Writes the next frame for a byte stream into `buf`, COBS and delimiter included; else like [`Self::poll_transmit`].
+    pub fn poll_frame(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
+        let (machine, mut parts) = self.split();
+        let room = crate::wire::packet_len(buf.len());
+        let packet = buf.get_mut(1..room.saturating_add(1))?;
+        let len = machine.poll_transmit(&mut parts, now, packet)?;
+        encode_in_place(buf, len)
+    }
+
+    /// What has happened, session first; `None` when all is told.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let (machine, mut parts) = self.split();
+        machine.poll_event(&mut parts)
+    }
+
+    /// A notify whose turn has come after it was held back. To be called until `None` after the messages of each frame.
+    pub fn poll_notify(&mut self) -> Option<Notify<'_>> {
+        let (machine, parts) = self.split();
+        machine.poll_notify(parts).map(|(key, payload)| Notify { key, payload })
+    }
+
+    /// When to call [`Self::handle_timeout`] if nothing happens before, `None` if there is nothing to wait for. A moment that has passed means at once.
+    ///
+    /// Frames that wait for the port are not counted: poll them when it has room.
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        let (machine, mut parts) = self.split();
+        machine.poll_timeout(&mut parts)
+    }
+
+    // Commands.
+
+    /// Looks for the peer from now on, as an active node does by itself; opens a node that was closed.
+    pub fn connect(&mut self, now: Instant) {
+        self.machine.connect(now);
+    }
+
+    /// Ends the session, tells the peer once, and is silent and deaf until [`Self::connect`]. All calls end.
+    pub fn close(&mut self, now: Instant) {
+        let (machine, mut parts) = self.split();
+        machine.close(&mut parts, now);
+    }
+
+    /// Calls the endpoint `key` of the peer. The call ends within `timeout`: with a [`Message::Response`](crate::Message::Response) or with
+    /// [`Event::CallFailed`]. It may be made before there is a session.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] when all slots are taken, [`SendError::TooLarge`] when the payload does not fit a frame of both sides.
+    pub fn call(
+        &mut self,
+        now: Instant,
+        key: u16,
+        semantics: Semantics,
+        timeout: Duration,
+        payload: &[u8],
+    ) -> Result<Call, SendError> {
+        let (machine, mut parts) = self.split();
+        machine.call(&mut parts, now, key, semantics, timeout, payload)
+    }
+
+    /// Gives a call up. It ends with [`Event::CallFailed`] at once if it was not sent, else when the peer has said whether it took effect, within its timeout.
+    pub fn cancel(&mut self, now: Instant, call: Call) {
+        let (machine, mut parts) = self.split();
+        machine.cancel(&mut parts, now, call);
+    }
+
+    /// Answers a request. The response is kept until the peer has it.
+    ///
+    /// # Errors
+    ///
+    /// [`RespondError::Stale`] when the session of the request is over, or it was answered before; [`RespondError::TooLarge`]
+    /// when the payload does not fit, and then the request still waits.
+    pub fn respond(&mut self, now: Instant, request: RequestId, payload: &[u8]) -> Result<(), RespondError> {
+        let (machine, mut parts) = self.split();
+        machine.respond(&mut parts, now, request, payload)
+    }
+
+    /// Refuses a request. All refusals but [`Refusal::ResponseTooLarge`] promise that it has had no effect and will have none.
+    ///
+    /// # Errors
+    ///
+    /// [`RespondError::Stale`] when the session of the request is over, or it was answered before.
+    pub fn refuse(&mut self, now: Instant, request: RequestId, refusal: Refusal) -> Result<(), RespondError> {
+        let (machine, mut parts) = self.split();
+        machine.refuse(&mut parts, now, request, refusal)
+    }
+
+    /// The handler of an orphaned request ([`Event::Orphaned`]) has ended and will not answer: its slot is free for the session of today.
+    pub fn abandon(&mut self, request: RequestId) {
+        let (machine, mut parts) = self.split();
+        machine.abandon(&mut parts, request);
+    }
+
+    /// Sends a one-way message, reliably, in order, exactly once while the session lasts.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] when too many wait for their ack, [`SendError::TooLarge`] when the payload does not fit.
+    pub fn notify(&mut self, now: Instant, key: u16, payload: &[u8]) -> Result<(), SendError> {
+        let (machine, mut parts) = self.split();
+        machine.notify(&mut parts, now, key, payload)
+    }
+
+    /// Sends a one-way message once, in place of one of the same key that still waits for the line.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] when publishes of too many keys wait, [`SendError::TooLarge`] when the payload does not fit.
+    pub fn publish(&mut self, now: Instant, key: u16, payload: &[u8]) -> Result<(), SendError> {
+        let (machine, mut parts) = self.split();
+        machine.publish(&mut parts, now, key, payload)
+    }
+
+    // Questions.
+
+    /// What was done and seen so far.
+    pub fn stats(&self) -> &Stats {
+        self.machine.stats()
+    }
+
+    /// Whether there is a session.
+    pub fn is_connected(&self) -> bool {
+        self.machine.is_connected()
+    }
+
+    /// The measured round trip, `None` before the first sample.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.machine.round_trip()
+    }
+
+    /// Bytes of the largest payload: this node's limit, or the peer's if there is a session and it is smaller.
+    pub fn max_payload(&mut self) -> usize {
+        let (machine, parts) = self.split();
+        machine.max_payload(&parts)
+    }
+
+    /// How many more calls may be made now.
+    pub fn free_calls(&mut self) -> usize {
+        let (machine, parts) = self.split();
+        machine.free_calls(&parts)
+    }
+
+    /// Whether no call, reply, notify or publish waits for anything.
+    pub fn is_idle(&self) -> bool {
+        self.machine.is_idle()
+    }
+}
+
+#[cfg(test)]
+mod tests;

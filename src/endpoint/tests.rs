@@ -1,0 +1,139 @@
+//! Two endpoints in one process, frame by frame.
+
+use std::vec::Vec;
+
+use super::*;
+use crate::{Buffers, CallError, Executed, Incarnation, Message, Reason, SessionEnd};
+
+type Node = Endpoint<Buffers>;
+
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+fn at(millis: u64) -> Instant {
+    Instant::from_micros(millis * 1_000)
+}
+
+fn node(entropy: u64) -> Node {
+    Endpoint::new(at(0), Config::new(Incarnation::random(entropy << 32 | entropy)), Buffers::new())
+}
+
+fn frames(node: &mut Node, now: Instant) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    let mut buf = [0; 64];
+    while let Some(len) = node.poll_transmit(now, &mut buf) {
+        frames.push(buf[..len].to_vec());
+        assert!(frames.len() < 100, "it never stops sending");
+    }
+    frames
+}
+
+fn events(node: &mut Node) -> Vec<Event> {
+    core::iter::from_fn(|| node.poll_event()).collect()
+}
+
+/// Hands frames to a node that answers each request with its payload reversed; returns the responses.
+fn deliver(node: &mut Node, now: Instant, frames: &[Vec<u8>]) -> Vec<(Call, Vec<u8>)> {
+    let mut responses = Vec::new();
+    for frame in frames {
+        let mut frame = frame.clone();
+        let mut messages = node.handle_frame(now, &mut frame);
+        while let Some(message) = messages.next(node) {
+            match message {
+                Message::Request { id, payload, .. } => {
+                    let answer: Vec<u8> = payload.iter().rev().copied().collect();
+                    node.respond(now, id, &answer).unwrap();
+                }
+                Message::Response { call, payload } => responses.push((call, payload.to_vec())),
+                _ => {}
+            }
+        }
+    }
+    responses
+}
+
+/// Lets both talk until neither has anything to say.
+fn talk(a: &mut Node, b: &mut Node, now: Instant) -> Vec<(Call, Vec<u8>)> {
+    let mut responses = Vec::new();
+    loop {
+        let from_a = frames(a, now);
+        deliver(b, now, &from_a);
+        let from_b = frames(b, now);
+        responses.extend(deliver(a, now, &from_b));
+        if from_a.is_empty() && from_b.is_empty() {
+            return responses;
+        }
+    }
+}
+
+fn connected() -> (Node, Node) {
+    let (mut a, mut b) = (node(1), node(2));
+    talk(&mut a, &mut b, at(0));
+    assert_eq!((events(&mut a), events(&mut b)), (vec![Event::Connected], vec![Event::Connected]));
+    (a, b)
+}
+
+#[test]
+fn a_call_is_executed_and_answered() {
+    let (mut a, mut b) = connected();
+    let call = a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+    assert_eq!(talk(&mut a, &mut b, at(1)), [(call, b"cba".to_vec())]);
+    assert!(a.is_idle());
+}
+
+#[test]
+fn a_lost_response_is_answered_again_without_a_second_execution() {
+    let (mut a, mut b) = connected();
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+    let request = frames(&mut a, at(1));
+    deliver(&mut b, at(1), &request);
+    let lost = frames(&mut b, at(1));
+    assert_eq!(lost.len(), 1);
+    let again = a.poll_timeout().unwrap();
+    let repeated = frames(&mut a, again);
+    let mut executed = 0;
+    for frame in &repeated {
+        let mut frame = frame.clone();
+        let mut messages = b.handle_frame(again, &mut frame);
+        while let Some(message) = messages.next(&mut b) {
+            executed += usize::from(matches!(message, Message::Request { .. }));
+        }
+    }
+    assert_eq!(executed, 0);
+    let replies = frames(&mut b, again);
+    assert_eq!(deliver(&mut a, again, &replies).len(), 1);
+}
+
+#[test]
+fn nobody_there_means_unreachable_and_not_executed() {
+    let mut a = node(1);
+    let call = a.call(at(0), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+    let mut greetings = 0;
+    while let Some(now) = a.poll_timeout().filter(|now| *now <= at(1_000)) {
+        a.handle_timeout(now);
+        greetings += frames(&mut a, now).len();
+    }
+    let error = CallError { reason: Reason::Unreachable, executed: Executed::No };
+    assert_eq!(events(&mut a), [Event::CallFailed { call, error }]);
+    assert!((3..10).contains(&greetings), "{greetings}");
+    assert_eq!(a.free_calls(), 2);
+}
+
+#[test]
+fn a_silent_peer_is_lost_when_the_lease_ends_and_the_call_may_have_been_executed() {
+    let (mut a, _) = connected();
+    let call = a.call(at(1), 7, Semantics::AtMostOnce, Duration::from_secs(60), b"abc").unwrap();
+    let mut sent = 0;
+    while let Some(now) = a.poll_timeout().filter(|now| *now <= at(10_000)) {
+        a.handle_timeout(now);
+        sent += frames(&mut a, now).len();
+    }
+    let error = CallError { reason: Reason::PeerLost, executed: Executed::Maybe };
+    let lost = Event::Disconnected { reason: SessionEnd::PeerLost, notifies_unconfirmed: 0 };
+    assert_eq!(events(&mut a), [lost, Event::CallFailed { call, error }]);
+    assert!(sent < 100, "{sent}");
+}
+
+#[test]
+fn an_endpoint_of_two_slots_a_side_fits_a_kibibyte() {
+    assert!(size_of::<Node>() <= 1024, "{}", size_of::<Node>());
+}

@@ -1,0 +1,423 @@
+//! The state machine: what happens when a frame comes, when time passes, when the port has room. It works on lent slices and
+//! exists once, whatever their sizes.
+
+mod outgoing;
+mod receive;
+mod timers;
+mod transmit;
+
+pub use receive::{Message, Messages};
+
+use crate::config::Config;
+use crate::event::{Event, Refusal, RespondError, SendError, SessionEnd};
+use crate::oneway::{Held, HeldState, Publishes};
+use crate::recovery::{Received, RoundTrip, Sent};
+use crate::rpc::{Call, Calls, Replies, RequestId, Semantics};
+use crate::session::{Answer, Handshake, Limiter};
+use crate::stats::{Stats, count};
+use crate::storage::Parts;
+use crate::time::{Duration, Instant, Stamp};
+use crate::wire::{MAX_SLOTS, Offer, frame_len, payload_len, time_to_live};
+use outgoing::{OutgoingState, Ping};
+
+/// One end of a link. Its parts each keep one promise; this ties them together.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    /// The latest moment that the caller has told.
+    now: Instant,
+    config: Settings,
+
+    handshake: Handshake,
+    limiter: Limiter,
+    /// The HELLO to send as soon as the limiter allows.
+    owed: Option<Answer>,
+    /// The challenge of a HELLO of another version, to be answered likewise.
+    owed_version: Option<u32>,
+    /// When to say HELLO unasked, and how long to wait after that.
+    greet_at: Instant,
+    greet_interval: u32,
+    /// When a frame failed that no good one has followed: the peer is challenged a round trip later.
+    suspect_since: Option<Stamp>,
+    /// Bytes that failed frames without a session entitle to in answer.
+    credit: u16,
+
+    sent: Sent,
+    received: Received,
+    round_trip: RoundTrip,
+    /// When the last good packet came.
+    heard_at: Instant,
+    /// Probes since then.
+    unanswered: u8,
+
+    out: OutgoingState,
+    held: HeldState,
+
+    happened: Happened,
+    listening: Listening,
+    last: LastFrame,
+    stats: Stats,
+}
+
+/// The part of [`Config`] that is needed after the start, times in microseconds.
+#[derive(Debug)]
+struct Settings {
+    lease: u32,
+    heartbeat: u32,
+    default_time_to_live: u8,
+    is_active: bool,
+    schema_digest: u32,
+}
+
+/// Events of the session that were not reported yet.
+#[derive(Debug)]
+struct Happened {
+    ended: Option<SessionEnd>,
+    notifies_unconfirmed: u16,
+    has_connected: bool,
+    version: Option<u8>,
+}
+
+/// Whether frames are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listening {
+    /// Not before the first greeting: a node without entropy lets old frames pass first.
+    Quiet,
+    Yes,
+    /// Closed, and the peer is still to be told.
+    Closing,
+    Closed,
+}
+
+/// What the port was given last, in case that it refuses.
+#[derive(Clone, Copy, Debug)]
+enum LastFrame {
+    None,
+    Hello(Answer),
+    Version(u32),
+    Packet { ack_was_owed: Option<bool> },
+    Close,
+}
+
+impl Machine {
+    pub(crate) fn new(now: Instant, config: &Config) -> Self {
+        let quiet = config.incarnation.quiet;
+        let round_trip = RoundTrip::new(config.initial_round_trip, config.granularity);
+        Self {
+            now,
+            config: Settings {
+                lease: config.lease.as_micros_u32(),
+                heartbeat: config.heartbeat.as_micros_u32(),
+                default_time_to_live: time_to_live::encode(config.default_time_to_live),
+                is_active: config.active,
+                schema_digest: config.schema_digest,
+            },
+            handshake: Handshake::new(&config.incarnation),
+            limiter: Limiter::new(now),
+            owed: None,
+            owed_version: None,
+            greet_at: now + quiet,
+            greet_interval: round_trip.micros(),
+            suspect_since: None,
+            credit: 0,
+            sent: Sent::new(),
+            received: Received::new(),
+            round_trip,
+            heard_at: now,
+            unanswered: 0,
+            out: OutgoingState::new(),
+            held: HeldState::new(),
+            happened: Happened { ended: None, notifies_unconfirmed: 0, has_connected: false, version: None },
+            listening: if quiet == Duration::ZERO { Listening::Yes } else { Listening::Quiet },
+            last: LastFrame::None,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes note of the time. A clock that runs backwards is clamped.
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        if self.listening == Listening::Quiet && self.greet_at <= self.now {
+            self.listening = Listening::Yes;
+        }
+    }
+
+    // Commands.
+
+    pub(crate) fn connect(&mut self, now: Instant) {
+        self.advance(now);
+        if matches!(self.listening, Listening::Closing | Listening::Closed) {
+            self.handshake.leave();
+            self.listening = Listening::Yes;
+        }
+        self.config.is_active = true;
+        if self.listening == Listening::Yes {
+            self.greet_from(self.now);
+        }
+    }
+
+    pub(crate) fn close(&mut self, parts: &mut Parts<'_>, now: Instant) {
+        self.advance(now);
+        if matches!(self.listening, Listening::Closing | Listening::Closed) {
+            return;
+        }
+        // The handshake keeps the session until the peer has been told.
+        let has_session = self.is_connected();
+        if has_session {
+            self.session_ended(parts, SessionEnd::Closed);
+        }
+        self.calls(parts).close();
+        self.owed = None;
+        self.owed_version = None;
+        self.listening = if has_session { Listening::Closing } else { Listening::Closed };
+    }
+
+    pub(crate) fn call(
+        &mut self,
+        parts: &mut Parts<'_>,
+        now: Instant,
+        key: u16,
+        semantics: Semantics,
+        timeout: Duration,
+        payload: &[u8],
+    ) -> Result<Call, SendError> {
+        self.advance(now);
+        self.check_payload(parts, payload)?;
+        let usable = self.usable_calls(parts);
+        let deadline = self.now + timeout;
+        self.calls(parts).call(usable, key, semantics, deadline, payload)
+    }
+
+    pub(crate) fn cancel(&mut self, parts: &mut Parts<'_>, now: Instant, call: Call) {
+        self.advance(now);
+        self.calls(parts).cancel(call);
+    }
+
+    pub(crate) fn respond(
+        &mut self,
+        parts: &mut Parts<'_>,
+        now: Instant,
+        request: RequestId,
+        payload: &[u8],
+    ) -> Result<(), RespondError> {
+        self.advance(now);
+        let limit = self.max_payload(parts);
+        self.replies(parts).respond(request, limit, payload)
+    }
+
+    pub(crate) fn refuse(
+        &mut self,
+        parts: &mut Parts<'_>,
+        now: Instant,
+        request: RequestId,
+        refusal: Refusal,
+    ) -> Result<(), RespondError> {
+        self.advance(now);
+        self.replies(parts).refuse(request, refusal)
+    }
+
+    pub(crate) fn abandon(&mut self, parts: &mut Parts<'_>, request: RequestId) {
+        self.replies(parts).abandon(request);
+    }
+
+    pub(crate) fn notify(
+        &mut self,
+        parts: &mut Parts<'_>,
+        now: Instant,
+        key: u16,
+        bytes: &[u8],
+    ) -> Result<(), SendError> {
+        self.advance(now);
+        self.check_payload(parts, bytes)?;
+        let (mut out, _) = self.out.with(parts);
+        out.notifies.push(key, bytes)
+    }
+
+    pub(crate) fn publish(
+        &mut self,
+        parts: &mut Parts<'_>,
+        now: Instant,
+        key: u16,
+        bytes: &[u8],
+    ) -> Result<(), SendError> {
+        self.advance(now);
+        self.check_payload(parts, bytes)?;
+        let (mut out, _) = self.out.with(parts);
+        out.publishes.push(key, bytes)
+    }
+
+    fn check_payload(&self, parts: &Parts<'_>, payload: &[u8]) -> Result<(), SendError> {
+        let limit = self.max_payload(parts);
+        if matches!(self.listening, Listening::Closing | Listening::Closed) {
+            Err(SendError::Closed)
+        } else if payload.len() > limit {
+            Err(SendError::TooLarge { limit: limit as u16 })
+        } else {
+            Ok(())
+        }
+    }
+
+    // What has happened.
+
+    pub(crate) fn poll_event(&mut self, parts: &mut Parts<'_>) -> Option<Event> {
+        if let Some(reason) = self.happened.ended.take() {
+            let notifies_unconfirmed = core::mem::take(&mut self.happened.notifies_unconfirmed);
+            return Some(Event::Disconnected { reason, notifies_unconfirmed });
+        }
+        if core::mem::take(&mut self.happened.has_connected) {
+            return Some(Event::Connected);
+        }
+        if let Some(version) = self.happened.version.take() {
+            return Some(Event::VersionRefused { version });
+        }
+        if let Some(request) = self.replies(parts).poll_orphaned() {
+            return Some(Event::Orphaned { request });
+        }
+        if let Some((call, error)) = self.calls(parts).poll_ended() {
+            return Some(Event::CallFailed { call, error });
+        }
+        self.replies(parts).poll_cancelled().map(|request| Event::CancelRequested { request })
+    }
+
+    pub(crate) fn poll_notify<'a>(&'a mut self, parts: Parts<'a>) -> Option<(u16, &'a [u8])> {
+        let Parts { held, held_payloads, payload, .. } = parts;
+        Held { state: &mut self.held, slots: held, payloads: held_payloads, payload }.poll()
+    }
+
+    // Questions.
+
+    pub(crate) const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.handshake.session().is_some() && matches!(self.listening, Listening::Yes)
+    }
+
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip.measured()
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.out.is_idle()
+    }
+
+    /// Bytes of the largest payload that may be sent now.
+    pub(crate) fn max_payload(&self, parts: &Parts<'_>) -> usize {
+        parts.payload.min(payload_len(self.frame_limit(parts)))
+    }
+
+    pub(crate) fn free_calls(&self, parts: &Parts<'_>) -> usize {
+        self.usable_calls(parts).saturating_sub(self.out.calls.used())
+    }
+
+    /// Slots that both sides have for calls of this node.
+    fn usable_calls(&self, parts: &Parts<'_>) -> usize {
+        let own = parts.calls.len().min(MAX_SLOTS);
+        self.handshake.session().map_or(own, |session| own.min(usize::from(session.peer.offer.slots)))
+    }
+
+    /// The largest frame that both sides can handle.
+    fn frame_limit(&self, parts: &Parts<'_>) -> usize {
+        let own = frame_len(parts.payload);
+        self.handshake.session().map_or(own, |session| own.min(usize::from(session.peer.offer.frame)))
+    }
+
+    fn offer(&self, parts: &Parts<'_>) -> Offer {
+        Offer {
+            frame: frame_len(parts.payload) as u16,
+            slots: parts.replies.len().min(MAX_SLOTS) as u8,
+            // The expected notify is delivered out of its frame and needs no slot.
+            notify_window: parts.held.len().saturating_add(1).min(1 << 15) as u16,
+            time_to_live: self.config.default_time_to_live,
+            schema_digest: self.config.schema_digest,
+        }
+    }
+
+    // Beginning and end of a session.
+
+    /// The handshake has entered a session; the one before, if there was one, `ended`.
+    fn session_began(&mut self, parts: &mut Parts<'_>, ended: Option<SessionEnd>) {
+        if let Some(reason) = ended {
+            self.session_ended(parts, reason);
+        }
+        count(&mut self.stats.sessions);
+        self.sent = Sent::new();
+        self.received = Received::new();
+        self.heard_at = self.now;
+        self.unanswered = 0;
+        self.suspect_since = None;
+        self.owed = None;
+        self.credit = 0;
+        self.last = LastFrame::None;
+        self.greet_interval = self.round_trip.probe_micros();
+        self.greet_at = self.now + Duration::from_micros(u64::from(self.greet_interval));
+        let (slots, limit) = (self.usable_calls(parts), self.max_payload(parts));
+        let (mut out, _) = self.out.with(parts);
+        out.calls.begin_session(slots, limit);
+        out.replies.begin_session();
+        let given_up = out.notifies.begin_session(limit);
+        out.publishes.begin_session(limit);
+        // A packet of ours is the proof that the peer waits for.
+        *out.ping = Ping::Queued;
+        self.happened.notifies_unconfirmed = self.happened.notifies_unconfirmed.saturating_add(given_up);
+        self.happened.has_connected = true;
+    }
+
+    /// The session is over; the handshake has left it already, or is about to.
+    fn session_ended(&mut self, parts: &mut Parts<'_>, reason: SessionEnd) {
+        let (mut out, _) = self.out.with(parts);
+        out.calls.end_session(reason.reason());
+        out.replies.end_session();
+        let unconfirmed = out.notifies.end_session();
+        out.publishes.end_session();
+        *out.ping = Ping::Idle;
+        let mut held =
+            Held { state: &mut self.held, slots: parts.held, payloads: parts.held_payloads, payload: parts.payload };
+        held.end_session();
+        self.happened.ended = Some(reason);
+        self.happened.has_connected = false;
+        self.happened.notifies_unconfirmed = self.happened.notifies_unconfirmed.saturating_add(unconfirmed);
+    }
+
+    /// The session is over and nothing takes its place.
+    fn leave(&mut self, parts: &mut Parts<'_>, reason: SessionEnd) {
+        self.handshake.leave();
+        self.owed = None;
+        self.suspect_since = None;
+        self.session_ended(parts, reason);
+        self.greet_from(self.now);
+        if reason == SessionEnd::ClosedByPeer {
+            // It does not listen; one greeting a heartbeat is enough to notice when it does again.
+            self.greet_interval = self.config.heartbeat;
+            self.greet_at = self.now + Duration::from_micros(u64::from(self.config.heartbeat));
+        }
+    }
+
+    /// Says HELLO from `at` on, at first often.
+    fn greet_from(&mut self, at: Instant) {
+        self.greet_at = at;
+        self.greet_interval = self.round_trip.probe_micros();
+    }
+
+    fn calls<'a>(&'a mut self, parts: &'a mut Parts<'_>) -> Calls<'a> {
+        self.out.with(parts).0.calls
+    }
+
+    fn replies<'a>(&'a mut self, parts: &'a mut Parts<'_>) -> Replies<'a> {
+        self.out.with(parts).0.replies
+    }
+
+    fn publishes<'a>(&'a mut self, parts: &'a mut Parts<'_>) -> Publishes<'a> {
+        self.out.with(parts).0.publishes
+    }
+
+    /// Checks what must always hold, in debug builds.
+    fn check_invariants(&mut self, parts: &mut Parts<'_>) {
+        if cfg!(debug_assertions) {
+            self.received.check_invariants();
+            self.sent.check_invariants(parts.sent);
+            self.out.with(parts).0.check_invariants();
+            debug_assert!(self.is_connected() || self.out.ping == Ping::Idle);
+        }
+    }
+}

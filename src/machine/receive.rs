@@ -1,0 +1,428 @@
+//! What a frame leads to.
+
+use super::outgoing::Ping;
+use super::{Listening, Machine};
+use crate::endpoint::Endpoint;
+use crate::event::{Refusal, SessionEnd};
+use crate::oneway::{Held, Taken};
+use crate::recovery::{Ack, Arrival};
+use crate::rpc::{Call, Incoming, Reply, RequestId};
+use crate::session::{Answer, Verdict};
+use crate::stats::count;
+use crate::storage::{Parts, Storage};
+use crate::time::{Duration, Instant};
+use crate::wire::{
+    CHECK_LEN, Header, Hello, HelloError, KIND_HELLO, KIND_VERSION, PacketNumber, Reader, SESSION_BIT, Seed,
+    VersionRefusal, WireMessage, WireMessages, plain_check, restore, restore_ack, split_check, time_to_live,
+};
+
+/// A message of the peer. Its payload lies in the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Message<'f> {
+    /// The peer calls. Answer with `respond` or `refuse`, now or later.
+    Request {
+        /// Names the request in the answer.
+        id: RequestId,
+        /// The endpoint called.
+        key: u16,
+        /// When the caller gives up, if the request was not long under way.
+        expires_at: Instant,
+        /// The application's bytes.
+        payload: &'f [u8],
+    },
+    /// A call has succeeded: executed once.
+    Response {
+        /// The call.
+        call: Call,
+        /// The application's bytes.
+        payload: &'f [u8],
+    },
+    /// A notify, in order.
+    Notify {
+        /// Its kind.
+        key: u16,
+        /// The application's bytes.
+        payload: &'f [u8],
+    },
+    /// A publish, newer than all delivered before.
+    Publish {
+        /// Its kind.
+        key: u16,
+        /// How many publishes, of any kind, were missed since the last one.
+        missed: u16,
+        /// The application's bytes.
+        payload: &'f [u8],
+    },
+}
+
+/// The messages of a frame. They count as received when all have been taken: if the rest is dropped, the peer sends it again.
+#[derive(Debug)]
+#[must_use = "messages that are not taken do not count as received"]
+pub struct Messages<'f> {
+    messages: WireMessages<'f>,
+    /// The packet and its session; `None` when there is nothing left to take.
+    packet: Option<OpenPacket>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenPacket {
+    session: u32,
+    number: PacketNumber,
+    number_len: usize,
+    is_eliciting: bool,
+    has_news: bool,
+    must_come_again: bool,
+}
+
+/// A session packet whose check is right.
+struct Opened {
+    number: PacketNumber,
+    ack: Option<Ack>,
+    /// Whether it belongs to the session that the handshake may enter next.
+    is_candidate: bool,
+}
+
+/// What one message leads to.
+enum Delivered<'f> {
+    Message(Message<'f>),
+    News,
+    Old,
+    Wait,
+}
+
+impl<'f> Messages<'f> {
+    const fn none() -> Self {
+        Self { messages: WireMessages::new(Reader::new(&[])), packet: None }
+    }
+
+    /// The next message, `None` at the end. `endpoint` is the one that handled the frame.
+    pub fn next<S: Storage>(&mut self, endpoint: &mut Endpoint<S>) -> Option<Message<'f>> {
+        let (machine, mut parts) = endpoint.split();
+        self.take(machine, &mut parts)
+    }
+
+    fn take(&mut self, machine: &mut Machine, parts: &mut Parts<'_>) -> Option<Message<'f>> {
+        let packet = self.packet.as_mut()?;
+        loop {
+            if packet.session != machine.out.replies.session() || !machine.is_connected() {
+                // The session ended under its packet.
+                self.packet = None;
+                return None;
+            }
+            let Some(Ok(message)) = self.messages.next() else { break };
+            match machine.deliver(parts, message) {
+                Delivered::Message(message) => {
+                    packet.has_news = true;
+                    return Some(message);
+                }
+                Delivered::News => packet.has_news = true,
+                Delivered::Old => {}
+                Delivered::Wait => packet.must_come_again = true,
+            }
+        }
+        machine.packet_taken(parts, packet);
+        self.packet = None;
+        None
+    }
+}
+
+impl Machine {
+    pub(crate) fn handle_frame<'f>(
+        &mut self,
+        parts: &mut Parts<'_>,
+        now: Instant,
+        frame: &'f mut [u8],
+    ) -> Messages<'f> {
+        self.advance(now);
+        count(&mut self.stats.frames_received);
+        if self.listening != Listening::Yes {
+            count(&mut self.stats.dropped.not_listening);
+            return Messages::none();
+        }
+        let Some((packet, check)) = split_check(frame) else {
+            count(&mut self.stats.dropped.too_short);
+            return Messages::none();
+        };
+        let kind = packet.first().copied().unwrap_or(0);
+        if kind & SESSION_BIT != 0 {
+            return self.handle_packet(parts, packet, check).unwrap_or(Messages::none());
+        }
+        if plain_check(packet) != check {
+            self.check_failed(packet.len());
+        } else {
+            match kind {
+                KIND_HELLO => self.handle_hello(parts, packet),
+                KIND_VERSION => self.handle_version(packet),
+                _ => count(&mut self.stats.dropped.unknown_kind),
+            }
+        }
+        self.check_invariants(parts);
+        Messages::none()
+    }
+
+    fn handle_hello(&mut self, parts: &mut Parts<'_>, packet: &[u8]) {
+        let hello = match Hello::read(packet) {
+            Ok(hello) => hello,
+            Err(HelloError::Malformed) => return count(&mut self.stats.dropped.bad_hello),
+            Err(HelloError::OtherVersion { challenge }) => {
+                self.owed_version = Some(challenge);
+                return count(&mut self.stats.dropped.other_version);
+            }
+        };
+        if self.handshake.is_own(&hello) {
+            return count(&mut self.stats.dropped.own_echo);
+        }
+        match self.handshake.handle_hello(&hello) {
+            Verdict::Known => {
+                // It holds the session and asks all the same: perhaps it cannot restore our numbers.
+                self.sent.spell_out();
+                self.received.spell_out();
+            }
+            Verdict::Owed(answer) => self.owed = Some(answer),
+            Verdict::Joined { ended, owed } => {
+                self.session_began(parts, ended);
+                self.owed = owed;
+            }
+        }
+    }
+
+    fn handle_version(&mut self, packet: &[u8]) {
+        match VersionRefusal::read(packet) {
+            Some(refusal) if self.handshake.is_outstanding(refusal.challenge) => {
+                self.happened.version = Some(refusal.version);
+            }
+            Some(_) => count(&mut self.stats.dropped.other_version),
+            None => count(&mut self.stats.dropped.bad_hello),
+        }
+    }
+
+    fn handle_packet<'f>(&mut self, parts: &mut Parts<'_>, packet: &'f [u8], check: u32) -> Option<Messages<'f>> {
+        let mut reader = Reader::new(packet);
+        let header = Header::read(&mut reader);
+        let opened = header.and_then(|header| Some((header, self.open(&header, packet, check)?)));
+        let Some((header, opened)) = opened else {
+            self.check_failed(packet.len());
+            return None;
+        };
+        let messages = WireMessages::new(reader);
+        let Some(is_eliciting) = check_messages(messages, parts) else {
+            count(&mut self.stats.dropped.malformed);
+            return None;
+        };
+        if opened.is_candidate {
+            let ended = self.handshake.join_candidate();
+            self.session_began(parts, ended);
+        }
+        let arrival = self.received.arrival(opened.number);
+        if arrival == Arrival::TooOld {
+            count(&mut self.stats.dropped.too_old);
+            return None;
+        }
+        if arrival == Arrival::New {
+            self.heard();
+        }
+        if let Some(ack) = &opened.ack {
+            self.handle_ack(parts, ack);
+        }
+        if arrival == Arrival::Duplicate {
+            count(&mut self.stats.dropped.duplicate);
+            return None;
+        }
+        let mut messages = Messages {
+            messages,
+            packet: Some(OpenPacket {
+                session: self.out.replies.session(),
+                number: opened.number,
+                number_len: header.number_len,
+                is_eliciting: is_eliciting.unwrap_or(false),
+                has_news: false,
+                must_come_again: false,
+            }),
+        };
+        if is_eliciting.is_none() {
+            // Nothing to take, so it is received as it stands.
+            let nothing = messages.take(self, parts);
+            debug_assert!(nothing.is_none());
+        }
+        Some(messages)
+    }
+
+    /// Restores the numbers of a packet and checks it: under the session, else under the one that may come next.
+    fn open(&self, header: &Header, packet: &[u8], check: u32) -> Option<Opened> {
+        let open = |seed: Seed, expected, next_sent, is_candidate| {
+            let number = restore(header.number, header.number_len, expected);
+            let ack = match header.ack {
+                Some(field) => {
+                    let largest = restore_ack(field.largest, field.len, next_sent)?;
+                    Some(Ack { largest, bitmap: field.bitmap, reach: field.reach, is_fresh: field.fresh })
+                }
+                None => None,
+            };
+            let expected = seed.check(number, ack.map(|ack| ack.largest), packet);
+            (expected == check).then_some(Opened { number, ack, is_candidate })
+        };
+        self.handshake
+            .session()
+            .and_then(|session| open(session.receive, self.received.next(), self.sent.next(), false))
+            .or_else(|| {
+                // Nothing was ever sent in that session, so there is nothing to acknowledge.
+                self.handshake.candidate().and_then(|seed| open(seed, PacketNumber::ZERO, PacketNumber::ZERO, true))
+            })
+    }
+
+    /// A packet that proves the peer alive now.
+    fn heard(&mut self) {
+        self.heard_at = self.now;
+        self.unanswered = 0;
+        self.suspect_since = None;
+        if matches!(self.out.ping, Ping::Sent(_)) {
+            self.out.ping = Ping::Idle;
+        }
+        self.handshake.confirm();
+        if self.owed == Some(Answer::Session) {
+            self.owed = None;
+        }
+    }
+
+    fn handle_ack(&mut self, parts: &mut Parts<'_>, ack: &Ack) {
+        let (mut out, log) = self.out.with(parts);
+        let sample = self.sent.handle_ack(log, self.now, ack, |message| out.acked(message));
+        if let Some(sample) = sample {
+            self.round_trip.add(sample);
+        }
+        self.received.peer_has(ack.largest);
+        let age = self.round_trip.lost_micros();
+        self.sent.take_lost(log, self.now, age, |message, number| {
+            if out.needs(message, number) {
+                out.repeat(message);
+            }
+        });
+    }
+
+    /// A frame came that cannot be read: garbled, or the peer holds another session (`PROTOCOL.md §8.5`).
+    fn check_failed(&mut self, packet_len: usize) {
+        count(&mut self.stats.dropped.bad_check);
+        if self.handshake.session().is_some() {
+            // Garble on a live session is followed by good packets soon.
+            self.suspect_since.get_or_insert(self.now.stamp());
+            return;
+        }
+        // A stranger gets no more than three times what it sent.
+        let earned = packet_len.saturating_add(CHECK_LEN).saturating_mul(3).min(usize::from(u16::MAX)) as u16;
+        self.credit = self.credit.saturating_add(earned);
+        if usize::from(self.credit) >= Hello::LEN.saturating_add(CHECK_LEN) {
+            self.credit = 0;
+            self.owed.get_or_insert(Answer::Challenge);
+        }
+    }
+
+    /// One message of a packet, taken by the application.
+    fn deliver<'f>(&mut self, parts: &mut Parts<'_>, message: WireMessage<'f>) -> Delivered<'f> {
+        let delivered = match message {
+            WireMessage::Request { slot, sequence, key, time_to_live, payload } => {
+                match self.replies(parts).handle_request(slot, sequence) {
+                    Incoming::Execute(id) => {
+                        let expires_at = self.now + self.time_to_live(time_to_live);
+                        Delivered::Message(Message::Request { id, key, expires_at, payload })
+                    }
+                    incoming => incoming.into(),
+                }
+            }
+            WireMessage::Cancel { slot, sequence } => self.replies(parts).handle_cancel(slot, sequence).into(),
+            WireMessage::Response { slot, sequence, payload } => {
+                match self.calls(parts).handle_reply(slot, sequence, Reply::Response) {
+                    (Some(call), _) => Delivered::Message(Message::Response { call, payload }),
+                    (None, true) => Delivered::News,
+                    (None, false) => Delivered::Old,
+                }
+            }
+            WireMessage::Refusal { slot, sequence, code } => {
+                let refused = Reply::Refused(Refusal::from_code(code));
+                if self.calls(parts).handle_reply(slot, sequence, refused).1 { Delivered::News } else { Delivered::Old }
+            }
+            WireMessage::Notify(notify) => {
+                let mut held = Held {
+                    state: &mut self.held,
+                    slots: parts.held,
+                    payloads: parts.held_payloads,
+                    payload: parts.payload,
+                };
+                match held.take(&notify) {
+                    Taken::Deliver => Delivered::Message(Message::Notify { key: notify.key, payload: notify.payload }),
+                    Taken::Held => Delivered::News,
+                    Taken::Old => Delivered::Old,
+                    Taken::Wait => Delivered::Wait,
+                }
+            }
+            WireMessage::Publish(publish) => match self.out.publishes.take(publish.sequence) {
+                Some(missed) => {
+                    Delivered::Message(Message::Publish { key: publish.key, missed, payload: publish.payload })
+                }
+                None => Delivered::Old,
+            },
+            // It says nothing new: the ack goes at once.
+            WireMessage::Ping => return Delivered::Old,
+            WireMessage::Close => {
+                self.leave(parts, SessionEnd::ClosedByPeer);
+                Delivered::News
+            }
+        };
+        match delivered {
+            Delivered::Old => count(&mut self.stats.duplicates),
+            Delivered::Wait => count(&mut self.stats.deferred),
+            Delivered::Message(_) | Delivered::News => {}
+        }
+        delivered
+    }
+
+    /// All messages of a packet were taken.
+    fn packet_taken(&mut self, parts: &mut Parts<'_>, packet: &OpenPacket) {
+        if !packet.must_come_again {
+            self.received.note(self.now, packet.number, packet.number_len, packet.is_eliciting, packet.has_news);
+        }
+        if packet.is_eliciting && !packet.has_news {
+            // The peer repeats itself: it has missed something of ours, which goes out together with the ack.
+            self.repeat_older_than(parts, self.round_trip.overdue_micros());
+        }
+        self.check_invariants(parts);
+    }
+
+    /// The time to live of a request of the peer.
+    fn time_to_live(&self, told: Option<u8>) -> Duration {
+        let default = self.handshake.session().map_or(0, |session| session.peer.offer.time_to_live);
+        time_to_live::decode(told.unwrap_or(default))
+    }
+}
+
+impl From<Incoming> for Delivered<'_> {
+    fn from(incoming: Incoming) -> Self {
+        match incoming {
+            Incoming::Execute(_) | Incoming::News => Self::News,
+            Incoming::Old => Self::Old,
+            Incoming::Wait => Self::Wait,
+        }
+    }
+}
+
+/// Reads a packet as a whole before any of it is believed. `None` if it breaks the rules; else whether it is eliciting, `Some(None)`
+/// if it has no messages.
+fn check_messages(mut messages: WireMessages<'_>, parts: &Parts<'_>) -> Option<Option<bool>> {
+    let mut is_eliciting = None;
+    while let Some(message) = messages.next() {
+        let asks = match message.ok()? {
+            WireMessage::Request { slot, .. } | WireMessage::Cancel { slot, .. } => {
+                parts.replies.get(usize::from(slot))?;
+                true
+            }
+            WireMessage::Response { slot, .. } | WireMessage::Refusal { slot, .. } => {
+                parts.calls.get(usize::from(slot))?;
+                true
+            }
+            WireMessage::Notify(_) | WireMessage::Ping => true,
+            WireMessage::Publish(_) | WireMessage::Close => false,
+        };
+        is_eliciting = Some(asks || is_eliciting == Some(true));
+    }
+    Some(is_eliciting)
+}

@@ -1,0 +1,10 @@
+//! What was sent, what has come, and how long a round trip takes (`PROTOCOL.md §9`).
+
+mod received;
+mod round_trip;
+mod sent;
+
+pub(crate) use received::{Arrival, Received};
+pub(crate) use round_trip::RoundTrip;
+pub use sent::Transmission;
+pub(crate) use sent::{Ack, MessageId, Sent};

@@ -1,0 +1,305 @@
+//! Which packets have come, and when to say so (`PROTOCOL.md §§5.2, 6`).
+
+use super::RoundTrip;
+use crate::time::{Instant, Stamp};
+use crate::wire::{AckField, BITMAP_REACH, PacketNumber};
+
+/// Eliciting packets that may wait for one ack.
+const MAX_OWED: u8 = 8;
+
+/// What a packet number says about its packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    New,
+    Duplicate,
+    /// Below the replay window: nobody knows any more.
+    TooOld,
+}
+
+/// The receiving side of a packet-number space.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// The largest number received plus one.
+    next: PacketNumber,
+    /// Bit i: number next − 2 − i has come. Numbers below zero have.
+    history: u64,
+    /// Bytes with which the largest number came.
+    largest_len: u8,
+    /// When it came.
+    largest_at: Stamp,
+    /// When the oldest eliciting packet came that has had no ack.
+    owed_since: Stamp,
+    /// Eliciting packets that have had no ack.
+    owed: u8,
+    /// Packets since the last ack was sent.
+    since_ack: u8,
+    /// Whether an ack is owed at once.
+    is_urgent: bool,
+    /// Whether every packet repeats the ack: true from an eliciting packet on until the peer is known to have its ack.
+    is_repeating: bool,
+    /// The first packet of ours that carried an ack of the newest eliciting packet; the low half of its number.
+    carrier: Option<u32>,
+    /// Whether acks go in the long form because the peer cannot read the short one.
+    is_long: bool,
+}
+
+impl Received {
+    pub(crate) const fn new() -> Self {
+        Self {
+            next: PacketNumber::ZERO,
+            history: u64::MAX,
+            largest_len: 1,
+            largest_at: Instant::from_micros(0).stamp(),
+            owed_since: Instant::from_micros(0).stamp(),
+            owed: 0,
+            since_ack: 0,
+            is_urgent: false,
+            is_repeating: false,
+            carrier: None,
+            is_long: false,
+        }
+    }
+
+    /// What the next number would be if nothing was lost: the base for restoring truncated ones.
+    pub(crate) const fn next(&self) -> PacketNumber {
+        self.next
+    }
+
+    pub(crate) fn arrival(&self, number: PacketNumber) -> Arrival {
+        match self.next.distance_from(number) {
+            None | Some(0) => Arrival::New,
+            Some(1) => Arrival::Duplicate,
+            Some(behind) => match self.history_bit(behind) {
+                None => Arrival::TooOld,
+                Some(bit) if self.history & bit != 0 => Arrival::Duplicate,
+                Some(_) => Arrival::New,
+            },
+        }
+    }
+
+    /// The bit of the number `behind` the next one.
+    fn history_bit(&self, behind: u64) -> Option<u64> {
+        let shift = u32::try_from(behind.checked_sub(2)?).ok()?;
+        1_u64.checked_shl(shift)
+    }
+
+    /// Notes that the messages of packet `number` were taken. `len` is how many bytes of the number it carried, `has_news` whether any message was new.
+    pub(crate) fn note(&mut self, now: Instant, number: PacketNumber, len: usize, is_eliciting: bool, has_news: bool) {
+        let is_in_order;
+        match number.distance_from(self.next) {
+            Some(ahead) => {
+                is_in_order = ahead == 0;
+                // The former largest moves into the history, and the numbers skipped after it are missing.
+                let moved = u32::try_from(ahead).ok().and_then(|ahead| {
+                    let former = if self.next == PacketNumber::ZERO { u64::MAX } else { self.history << 1 | 1 };
+                    former.checked_shl(ahead)
+                });
+                // What lay before number 0 stays received, however far the first packets skip.
+                let before_zero = number.get().min(64);
+                let zeros = u64::MAX.checked_shl(before_zero as u32).unwrap_or(0);
+                self.history = moved.unwrap_or(0) | zeros;
+                self.next = number.next();
+                self.largest_len = len as u8;
+                self.largest_at = now.stamp();
+            }
+            None => {
+                is_in_order = false;
+                if let Some(bit) = self.next.distance_from(number).and_then(|behind| self.history_bit(behind)) {
+                    self.history |= bit;
+                }
+            }
+        }
+        self.since_ack = self.since_ack.saturating_add(1);
+        if is_eliciting {
+            if self.owed == 0 {
+                self.owed_since = now.stamp();
+            }
+            self.owed = self.owed.saturating_add(1);
+            self.is_urgent |= !is_in_order || !has_news || self.owed >= MAX_OWED;
+            self.is_repeating = true;
+            self.carrier = None;
+        }
+    }
+
+    /// Whether an ack has to go out now, with or without company.
+    pub(crate) fn is_ack_due(&self, now: Instant, round_trip: &RoundTrip) -> bool {
+        self.is_urgent || self.owed > 0 && self.owed_since.elapsed_micros(now) >= round_trip.ack_delay_micros()
+    }
+
+    /// When an ack will be due that is not due yet.
+    pub(crate) fn ack_at(&self, now: Instant, round_trip: &RoundTrip) -> Option<Instant> {
+        let waits = self.owed > 0 && !self.is_ack_due(now, round_trip);
+        waits.then(|| self.owed_since.deadline(now, round_trip.ack_delay_micros()))
+    }
+
+    /// The ack for a packet that goes out now, and the full number that it names.
+    pub(crate) fn ack(&self, now: Instant, round_trip: &RoundTrip) -> Option<(AckField, PacketNumber)> {
+        if !self.is_repeating {
+            return None;
+        }
+        let largest = self.next.back(1)?;
+        let field = AckField {
+            largest: largest.get(),
+            len: match self.largest_len {
+                _ if self.is_long => 4,
+                1 => 1,
+                2 => 2,
+                _ => 4,
+            },
+            bitmap: self.history,
+            reach: match self.since_ack {
+                0..=2 => 8,
+                3..=8 => 32,
+                _ => BITMAP_REACH,
+            },
+            fresh: self.largest_at.elapsed_micros(now) <= round_trip.fresh_micros(),
+        };
+        Some((field, largest))
+    }
+
+    /// Packet `number` of ours carries the ack; returns whether it was owed.
+    pub(crate) fn ack_sent(&mut self, number: PacketNumber) -> bool {
+        let was_owed = self.owed > 0;
+        self.owed = 0;
+        self.since_ack = 0;
+        self.is_urgent = false;
+        self.carrier.get_or_insert(number.get() as u32);
+        was_owed
+    }
+
+    /// The port did not take our last packet, the one before `next`, which carried the ack.
+    pub(crate) fn ack_refused(&mut self, next: PacketNumber, was_owed: bool) {
+        if self.carrier == next.back(1).map(|last| last.get() as u32) {
+            self.carrier = None;
+        }
+        if was_owed {
+            self.owed = self.owed.max(1);
+            self.is_urgent = true;
+        }
+    }
+
+    /// The peer has our packets up to `largest`: if one of them carried the newest ack, it need not be repeated.
+    pub(crate) fn peer_has(&mut self, largest: PacketNumber) {
+        let is_reached = |carrier: u32| (largest.get() as u32).wrapping_sub(carrier) < u32::MAX / 2;
+        if self.carrier.is_some_and(is_reached) {
+            self.is_repeating = false;
+        }
+        self.is_long = false;
+    }
+
+    /// The peer holds the session and yet cannot read our packets: numbers must be spelt out if they can be ambiguous at all.
+    pub(crate) fn spell_out(&mut self) {
+        self.is_long = self.next.get() >= 0x80;
+    }
+
+    /// Invariants: an owed ack is repeated, and urgency is owed.
+    pub(crate) fn check_invariants(&self) {
+        debug_assert!(self.owed == 0 || self.is_repeating);
+        debug_assert!(!self.is_urgent || self.owed > 0);
+        debug_assert!(!self.is_repeating || self.next > PacketNumber::ZERO);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::time::Duration;
+
+    const NOW: Instant = Instant::from_micros(5_000_000);
+
+    fn round_trip() -> RoundTrip {
+        let mut round_trip = RoundTrip::new(Duration::from_millis(10), Duration::ZERO);
+        round_trip.add(16_000);
+        round_trip
+    }
+
+    fn received(numbers: &[u64]) -> Received {
+        let mut received = Received::new();
+        for number in numbers {
+            received.note(NOW, PacketNumber::new(*number), 1, true, true);
+            received.check_invariants();
+        }
+        received
+    }
+
+    fn bitmap(received: &Received) -> u64 {
+        received.ack(NOW, &round_trip()).unwrap().0.bitmap
+    }
+
+    #[test]
+    fn nothing_missing_is_a_bitmap_of_ones() {
+        assert_eq!(bitmap(&received(&[0])), u64::MAX);
+        assert_eq!(bitmap(&received(&[0, 1, 2])), u64::MAX);
+        assert_eq!(bitmap(&received(&(0..200).collect::<Vec<_>>())), u64::MAX);
+    }
+
+    #[test]
+    fn holes_show_as_zeros_and_close() {
+        assert_eq!(bitmap(&received(&[0, 3])), !0b11);
+        assert_eq!(bitmap(&received(&[2])), !0b11);
+        assert_eq!(bitmap(&received(&[0, 3, 2])), !0b10);
+        assert_eq!(bitmap(&received(&[0, 3, 2, 1])), u64::MAX);
+        assert_eq!(bitmap(&received(&[0, 64])), 1 << 63);
+        assert_eq!(bitmap(&received(&[0, 65])), 0);
+        assert_eq!(bitmap(&received(&[0, 1_000])), 0);
+        assert_eq!(bitmap(&received(&[1_000])), 0);
+    }
+
+    #[test]
+    fn arrivals_are_told_apart() {
+        let received = received(&[0, 1, 100, 98]);
+        for (number, arrival) in [
+            (101, Arrival::New),
+            (100, Arrival::Duplicate),
+            (99, Arrival::New),
+            (98, Arrival::Duplicate),
+            (36, Arrival::New),
+            (35, Arrival::TooOld),
+            (0, Arrival::TooOld),
+            (500, Arrival::New),
+        ] {
+            assert_eq!(received.arrival(PacketNumber::new(number)), arrival, "{number}");
+        }
+    }
+
+    #[test]
+    fn an_ack_waits_for_company_unless_something_is_wrong() {
+        let round_trip = round_trip();
+        let in_order = received(&[0, 1]);
+        assert!(!in_order.is_ack_due(NOW, &round_trip));
+        let at = in_order.ack_at(NOW, &round_trip).unwrap();
+        assert_eq!(at, NOW + Duration::from_millis(1));
+        assert!(in_order.is_ack_due(at, &round_trip));
+        assert!(received(&[0, 2]).is_ack_due(NOW, &round_trip));
+        assert!(received(&[0, 1, 2, 3, 4, 5, 6, 7]).is_ack_due(NOW, &round_trip));
+        let mut nothing_new = received(&[0]);
+        nothing_new.note(NOW, PacketNumber::new(1), 1, true, false);
+        assert!(nothing_new.is_ack_due(NOW, &round_trip));
+        let mut bare = Received::new();
+        bare.note(NOW, PacketNumber::new(5), 1, false, false);
+        assert!(!bare.is_ack_due(NOW, &round_trip) && bare.ack(NOW, &round_trip).is_none());
+    }
+
+    #[test]
+    fn an_ack_is_repeated_until_the_peer_has_it() {
+        let mut received = received(&[0]);
+        received.ack_sent(PacketNumber::new(7));
+        received.ack_sent(PacketNumber::new(8));
+        received.peer_has(PacketNumber::new(6));
+        assert!(received.ack(NOW, &round_trip()).is_some());
+        received.peer_has(PacketNumber::new(7));
+        assert!(received.ack(NOW, &round_trip()).is_none());
+        received.note(NOW, PacketNumber::new(1), 1, true, true);
+        received.peer_has(PacketNumber::new(8));
+        assert!(received.ack(NOW, &round_trip()).is_some());
+    }
+
+    #[test]
+    fn only_an_ack_of_what_came_just_now_is_fresh() {
+        let received = received(&[0]);
+        assert!(received.ack(NOW + Duration::from_millis(2), &round_trip()).unwrap().0.fresh);
+        assert!(!received.ack(NOW + Duration::from_micros(2_001), &round_trip()).unwrap().0.fresh);
+    }
+}

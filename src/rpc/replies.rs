@@ -1,0 +1,341 @@
+//! The server's reply cache: the table of `PROTOCOL.md §10.3`, row by row.
+
+use super::{bit, first};
+use crate::event::{Refusal, RespondError};
+use crate::recovery::MessageId;
+use crate::storage::{store, stored};
+use crate::wire::{MAX_SLOTS, WireMessage};
+
+/// A request of the peer, until it is answered. It stays valid, and harmless, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct RequestId {
+    session: u32,
+    slot: u8,
+    sequence: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    /// Its handler runs.
+    Executing,
+    /// Answered; the response is kept until the peer has it.
+    Responded,
+    /// Refused; likewise.
+    Refused(Refusal),
+    /// The handler of an earlier session still runs. Requests in this slot wait for it.
+    Orphan,
+}
+
+/// The memory of one request and its reply.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplySlot {
+    /// Which session the handler runs for.
+    session: u32,
+    /// Low half of the number of the packet that carried the reply last.
+    last: u32,
+    len: u16,
+    state: State,
+    /// The last sequence taken, kept until the session ends: a late duplicate must not run again.
+    taken: u8,
+    /// The sequence that the handler runs for.
+    running: u8,
+}
+
+impl ReplySlot {
+    /// An unused slot.
+    pub const IDLE: Self = Self { session: 0, last: 0, len: 0, state: State::Idle, taken: 0, running: 0 };
+
+    fn request(&self, slot: u8) -> RequestId {
+        RequestId { session: self.session, slot, sequence: self.running }
+    }
+}
+
+/// What a request or cancel of the peer leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    /// A handler is to run.
+    Execute(RequestId),
+    /// Something else that had not been known.
+    News,
+    /// Nothing new.
+    Old,
+    /// It cannot be taken now and must come again.
+    Wait,
+}
+
+/// What the reply cache knows besides its slots.
+#[derive(Debug)]
+pub(crate) struct RepliesState {
+    /// The session that requests belong to: counts the sessions of this node.
+    session: u32,
+    fresh: u32,
+    again: u32,
+    /// Slots with a reply that the peer is not known to have, or a handler.
+    used: u32,
+    /// Slots whose handler is to be told that its caller cancelled, or that it is an orphan.
+    cancelled: u32,
+    orphaned: u32,
+}
+
+impl RepliesState {
+    pub(crate) const fn new() -> Self {
+        Self { session: 0, fresh: 0, again: 0, used: 0, cancelled: 0, orphaned: 0 }
+    }
+
+    /// Counts the sessions of this node.
+    pub(crate) const fn session(&self) -> u32 {
+        self.session
+    }
+
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.used == 0
+    }
+
+    pub(crate) const fn has_fresh(&self) -> bool {
+        self.fresh != 0
+    }
+
+    pub(crate) const fn has_again(&self) -> bool {
+        self.again != 0
+    }
+}
+
+/// The reply cache, with its memory.
+pub(crate) struct Replies<'a> {
+    pub(crate) state: &'a mut RepliesState,
+    pub(crate) slots: &'a mut [ReplySlot],
+    pub(crate) payloads: &'a mut [u8],
+    pub(crate) payload: usize,
+}
+
+impl Replies<'_> {
+    /// Handles a request.
+    pub(crate) fn handle_request(&mut self, index: u8, sequence: u8) -> Incoming {
+        self.take(index, sequence, |replies, slot| {
+            slot.state = State::Executing;
+            slot.session = replies.session;
+            slot.running = sequence;
+            replies.used |= bit(index);
+            Incoming::Execute(slot.request(index))
+        })
+    }
+
+    /// Handles a cancel. One that overtakes its request consumes the sequence, so that the request cannot run any more.
+    pub(crate) fn handle_cancel(&mut self, index: u8, sequence: u8) -> Incoming {
+        if let Some(slot) = self.slots.get(usize::from(index))
+            && slot.state == State::Executing
+            && slot.taken == sequence
+        {
+            self.state.cancelled |= bit(index);
+            return Incoming::News;
+        }
+        self.take(index, sequence, |replies, slot| {
+            slot.state = State::Refused(Refusal::Cancelled);
+            replies.queue(index);
+            Incoming::News
+        })
+    }
+
+    /// Consumes a sequence if it is the next one: the one place where that happens.
+    fn take(
+        &mut self,
+        index: u8,
+        sequence: u8,
+        take: impl FnOnce(&mut RepliesState, &mut ReplySlot) -> Incoming,
+    ) -> Incoming {
+        let Some(slot) = self.slots.get_mut(usize::from(index)) else { return Incoming::Old };
+        let is_next = sequence == slot.taken.wrapping_add(1);
+        match slot.state {
+            State::Orphan => Incoming::Wait,
+            State::Executing => Incoming::Old,
+            _ if !is_next => Incoming::Old,
+            State::Idle | State::Responded | State::Refused(_) => {
+                // A newer sequence says that the reply before it has arrived.
+                self.state.forget(index);
+                slot.taken = sequence;
+                take(self.state, slot)
+            }
+        }
+    }
+
+    /// The handler's response.
+    pub(crate) fn respond(&mut self, request: RequestId, limit: usize, bytes: &[u8]) -> Result<(), RespondError> {
+        let len = match self.running(request)? {
+            State::Executing if bytes.len() > limit => return Err(RespondError::TooLarge { limit: limit as u16 }),
+            _ => store(self.payloads, self.payload, usize::from(request.slot), bytes).unwrap_or(0),
+        };
+        self.finish(request, State::Responded, len)
+    }
+
+    /// The handler's refusal.
+    pub(crate) fn refuse(&mut self, request: RequestId, refusal: Refusal) -> Result<(), RespondError> {
+        self.running(request)?;
+        self.finish(request, State::Refused(refusal), 0)
+    }
+
+    /// The handler has ended without an answer. Only an orphan's slot is free then: the caller of any other still waits.
+    pub(crate) fn abandon(&mut self, request: RequestId) {
+        if self.running(request) == Ok(State::Orphan) {
+            let _ = self.finish(request, State::Idle, 0);
+        }
+    }
+
+    /// The state of the slot in which the handler of `request` runs.
+    fn running(&self, request: RequestId) -> Result<State, RespondError> {
+        self.slots
+            .get(usize::from(request.slot))
+            .filter(|slot| {
+                matches!(slot.state, State::Executing | State::Orphan) && slot.request(request.slot) == request
+            })
+            .map(|slot| slot.state)
+            .ok_or(RespondError::Stale)
+    }
+
+    /// The handler has ended.
+    fn finish(&mut self, request: RequestId, state: State, len: u16) -> Result<(), RespondError> {
+        let slot = self.slots.get_mut(usize::from(request.slot)).ok_or(RespondError::Stale)?;
+        if slot.state == State::Orphan {
+            slot.state = State::Idle;
+            self.state.forget(request.slot);
+            return Err(RespondError::Stale);
+        }
+        slot.state = state;
+        slot.len = len;
+        self.state.cancelled &= !bit(request.slot);
+        self.state.queue(request.slot);
+        Ok(())
+    }
+
+    /// A session begins.
+    pub(crate) fn begin_session(&mut self) {
+        self.state.session = self.state.session.wrapping_add(1);
+    }
+
+    /// The session is over: its replies are of no use to anyone, its handlers are orphans.
+    pub(crate) fn end_session(&mut self) {
+        for (slot, index) in self.slots.iter_mut().take(MAX_SLOTS).zip(0_u8..) {
+            slot.taken = 0;
+            match slot.state {
+                State::Executing => {
+                    slot.state = State::Orphan;
+                    self.state.cancelled &= !bit(index);
+                    self.state.orphaned |= bit(index);
+                }
+                State::Orphan => {}
+                State::Idle | State::Responded | State::Refused(_) => {
+                    slot.state = State::Idle;
+                    self.state.forget(index);
+                }
+            }
+        }
+    }
+
+    /// The next handler to be told that it is an orphan.
+    pub(crate) fn poll_orphaned(&mut self) -> Option<RequestId> {
+        let index = first(self.state.orphaned)?;
+        self.state.orphaned &= !bit(index);
+        self.slots.get(usize::from(index)).map(|slot| slot.request(index))
+    }
+
+    /// The next handler to be told that its caller cancelled.
+    pub(crate) fn poll_cancelled(&mut self) -> Option<RequestId> {
+        let index = first(self.state.cancelled)?;
+        self.state.cancelled &= !bit(index);
+        self.slots.get(usize::from(index)).map(|slot| slot.request(index))
+    }
+
+    /// The next slot to send: again what was lost, or what is fresh.
+    pub(crate) fn next_to_send(&self, again: bool) -> Option<u8> {
+        first(if again { self.state.again } else { self.state.fresh & !self.state.again })
+    }
+
+    /// Bytes that each waiting message takes at most.
+    pub(crate) fn waiting_lens(&self) -> impl Iterator<Item = usize> {
+        let waiting = self.state.fresh | self.state.again;
+        let slots = self.slots.iter().zip(0_u8..).filter(move |(_, index)| waiting & bit(*index) != 0);
+        slots.map(|(slot, _)| usize::from(slot.len).saturating_add(3))
+    }
+
+    /// The reply that slot `index` has to send.
+    pub(crate) fn message(&self, index: u8) -> Option<WireMessage<'_>> {
+        let slot = self.slots.get(usize::from(index))?;
+        Some(match slot.state {
+            State::Refused(refusal) => WireMessage::Refusal { slot: index, sequence: slot.taken, code: refusal.code() },
+            _ => WireMessage::Response {
+                slot: index,
+                sequence: slot.taken,
+                payload: stored(self.payloads, self.payload, usize::from(index), slot.len),
+            },
+        })
+    }
+
+    /// The reply of slot `index` goes out in packet `number`; says how to name it, and whether it had been sent before.
+    pub(crate) fn sent(&mut self, index: u8, number: u32) -> Option<(MessageId, bool)> {
+        let slot = self.slots.get_mut(usize::from(index))?;
+        slot.last = number;
+        let was_sent = self.state.fresh & bit(index) == 0;
+        self.state.fresh &= !bit(index);
+        self.state.again &= !bit(index);
+        Some((MessageId::Reply { slot: index, sequence: slot.taken }, was_sent))
+    }
+
+    /// Whether `message` still needs its transmission in packet `number`.
+    pub(crate) fn needs(&self, message: MessageId, number: u32) -> bool {
+        self.current(message).is_some_and(|(index, slot)| slot.last == number && self.state.again & bit(index) == 0)
+    }
+
+    /// Sends `message` again.
+    pub(crate) fn repeat(&mut self, message: MessageId) {
+        if let Some((index, _)) = self.current(message) {
+            self.state.again |= bit(index);
+        }
+    }
+
+    /// The peer has `message`: its memory is free, its sequence stays taken.
+    pub(crate) fn acked(&mut self, message: MessageId) {
+        if let Some((index, _)) = self.current(message)
+            && let Some(slot) = self.slots.get_mut(usize::from(index))
+        {
+            slot.state = State::Idle;
+            self.state.forget(index);
+        }
+    }
+
+    /// The slot whose reply this is now.
+    fn current(&self, message: MessageId) -> Option<(u8, &ReplySlot)> {
+        let MessageId::Reply { slot: index, sequence } = message else { return None };
+        let slot = self.slots.get(usize::from(index)).filter(|slot| slot.taken == sequence)?;
+        matches!(slot.state, State::Responded | State::Refused(_)).then_some((index, slot))
+    }
+
+    /// Invariants: sets and slots agree; nothing is sent that was not answered.
+    pub(crate) fn check_invariants(&self) {
+        for (slot, index) in self.slots.iter().take(MAX_SLOTS).zip(0_u8..) {
+            let is_in = |set: u32| set & bit(index) != 0;
+            debug_assert_eq!(is_in(self.state.used), slot.state != State::Idle);
+            let is_done = matches!(slot.state, State::Responded | State::Refused(_));
+            debug_assert!(is_done || !is_in(self.state.fresh | self.state.again));
+            debug_assert!(!is_in(self.state.cancelled) || slot.state == State::Executing);
+            debug_assert!(!is_in(self.state.orphaned) || slot.state == State::Orphan);
+        }
+    }
+}
+
+impl RepliesState {
+    /// Nothing is to be sent or told any more.
+    fn forget(&mut self, index: u8) {
+        let others = !bit(index);
+        self.used &= others;
+        self.fresh &= others;
+        self.again &= others;
+        self.cancelled &= others;
+        self.orphaned &= others;
+    }
+
+    fn queue(&mut self, index: u8) {
+        self.used |= bit(index);
+        self.fresh |= bit(index);
+    }
+}

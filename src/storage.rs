@@ -1,0 +1,202 @@
+//! The memory of an endpoint: fixed when it is made, lent to one state machine that works on slices.
+
+use crate::oneway::{HeldSlot, NotifySlot, PublishSlot};
+use crate::recovery::Transmission;
+use crate::rpc::{CallSlot, ReplySlot};
+use crate::wire::MAX_SLOTS;
+
+/// Memory for the slots and buffers of an [`Endpoint`](crate::Endpoint).
+///
+/// Implemented by [`Buffers`], whose sizes are fixed at compile time, and by [`Parts`], whose slices are lent.
+pub trait Storage {
+    /// The slices. Their lengths must never change.
+    fn parts(&mut self) -> Parts<'_>;
+}
+
+/// The slices that an endpoint works on. Build them for [`Storage`] where sizes are known only at run time.
+///
+/// Each `…_payloads` slice holds `payload` bytes for each slot of its kind; a shorter one makes for fewer slots. Of calls and replies at most 32 slots are used.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// Largest payload of a message, in bytes; at least 32.
+    pub payload: usize,
+    /// One for each call of this node in progress.
+    pub calls: &'a mut [CallSlot],
+    /// `calls.len() * payload` bytes.
+    pub call_payloads: &'a mut [u8],
+    /// One for each request of the peer in progress.
+    pub replies: &'a mut [ReplySlot],
+    /// `replies.len() * payload` bytes.
+    pub reply_payloads: &'a mut [u8],
+    /// One for each notify that waits or is unacknowledged.
+    pub notifies: &'a mut [NotifySlot],
+    /// `notifies.len() * payload` bytes.
+    pub notify_payloads: &'a mut [u8],
+    /// One for each notify that came too early.
+    pub held: &'a mut [HeldSlot],
+    /// `held.len() * payload` bytes.
+    pub held_payloads: &'a mut [u8],
+    /// One for each key whose latest publish waits.
+    pub publishes: &'a mut [PublishSlot],
+    /// `publishes.len() * payload` bytes.
+    pub publish_payloads: &'a mut [u8],
+    /// The log of transmissions: more than calls, replies and notifies together.
+    pub sent: &'a mut [Transmission],
+}
+
+impl Storage for Parts<'_> {
+    fn parts(&mut self) -> Parts<'_> {
+        Parts {
+            payload: self.payload,
+            calls: self.calls,
+            call_payloads: self.call_payloads,
+            replies: self.replies,
+            reply_payloads: self.reply_payloads,
+            notifies: self.notifies,
+            notify_payloads: self.notify_payloads,
+            held: self.held,
+            held_payloads: self.held_payloads,
+            publishes: self.publishes,
+            publish_payloads: self.publish_payloads,
+            sent: self.sent,
+        }
+    }
+}
+
+/// Memory of a size fixed at compile time, in a `static`, on the stack or in a field.
+///
+/// | parameter | is the number of | |
+/// |---|---|---|
+/// | `PAYLOAD` | bytes of the largest payload | 32 to 65 000; [`frame_len`](crate::frame_len) tells the frame size |
+/// | `CALLS` | calls of this node in progress | up to 32 |
+/// | `REPLIES` | requests of the peer in progress | up to 32 |
+/// | `NOTIFY_OUT` | notifies that wait or are unacknowledged | |
+/// | `NOTIFY_IN` | notifies held back until the missing one before them comes | 0 is allowed: the peer then sends one at a time |
+/// | `PUBLISH` | keys whose latest publish waits for the line | |
+/// | `SENT` | transmissions remembered until acknowledged | more than `CALLS + REPLIES + NOTIFY_OUT`; half as many more is good |
+#[derive(Debug)]
+pub struct Buffers<
+    const PAYLOAD: usize = 48,
+    const CALLS: usize = 2,
+    const REPLIES: usize = 2,
+    const NOTIFY_OUT: usize = 2,
+    const NOTIFY_IN: usize = 1,
+    const PUBLISH: usize = 0,
+    const SENT: usize = 10,
+> {
+    sent: [Transmission; SENT],
+    calls: [CallSlot; CALLS],
+    replies: [ReplySlot; REPLIES],
+    notifies: [NotifySlot; NOTIFY_OUT],
+    held: [HeldSlot; NOTIFY_IN],
+    publishes: [PublishSlot; PUBLISH],
+    call_payloads: [[u8; PAYLOAD]; CALLS],
+    reply_payloads: [[u8; PAYLOAD]; REPLIES],
+    notify_payloads: [[u8; PAYLOAD]; NOTIFY_OUT],
+    held_payloads: [[u8; PAYLOAD]; NOTIFY_IN],
+    publish_payloads: [[u8; PAYLOAD]; PUBLISH],
+}
+
+impl<
+    const PAYLOAD: usize,
+    const CALLS: usize,
+    const REPLIES: usize,
+    const NOTIFY_OUT: usize,
+    const NOTIFY_IN: usize,
+    const PUBLISH: usize,
+    const SENT: usize,
+> Buffers<PAYLOAD, CALLS, REPLIES, NOTIFY_OUT, NOTIFY_IN, PUBLISH, SENT>
+{
+    /// Empty buffers.
+    pub const fn new() -> Self {
+        const {
+            assert!(PAYLOAD >= 32, "PAYLOAD must be at least 32 bytes: the handshake needs a frame of 48");
+            assert!(PAYLOAD <= 65_000, "PAYLOAD must be at most 65 000 bytes: a frame has at most 65 535");
+            assert!(CALLS <= MAX_SLOTS, "CALLS must be at most 32");
+            assert!(REPLIES <= MAX_SLOTS, "REPLIES must be at most 32");
+            assert!(NOTIFY_OUT <= 32_768, "NOTIFY_OUT must be at most 32 768: half of the sequences");
+            assert!(NOTIFY_IN < 32_768, "NOTIFY_IN must be below 32 768: half of the sequences");
+            assert!(PUBLISH <= 32_768, "PUBLISH must be at most 32 768");
+            assert!(SENT > CALLS + REPLIES + NOTIFY_OUT, "SENT must exceed CALLS + REPLIES + NOTIFY_OUT");
+            assert!(SENT < 65_536, "SENT must be below 65 536");
+        }
+        Self {
+            sent: [Transmission::NONE; SENT],
+            calls: [CallSlot::FREE; CALLS],
+            replies: [ReplySlot::IDLE; REPLIES],
+            notifies: [NotifySlot::FREE; NOTIFY_OUT],
+            held: [HeldSlot::FREE; NOTIFY_IN],
+            publishes: [PublishSlot::FREE; PUBLISH],
+            call_payloads: [[0; PAYLOAD]; CALLS],
+            reply_payloads: [[0; PAYLOAD]; REPLIES],
+            notify_payloads: [[0; PAYLOAD]; NOTIFY_OUT],
+            held_payloads: [[0; PAYLOAD]; NOTIFY_IN],
+            publish_payloads: [[0; PAYLOAD]; PUBLISH],
+        }
+    }
+}
+
+impl<
+    const PAYLOAD: usize,
+    const CALLS: usize,
+    const REPLIES: usize,
+    const NOTIFY_OUT: usize,
+    const NOTIFY_IN: usize,
+    const PUBLISH: usize,
+    const SENT: usize,
+> Default for Buffers<PAYLOAD, CALLS, REPLIES, NOTIFY_OUT, NOTIFY_IN, PUBLISH, SENT>
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<
+    const PAYLOAD: usize,
+    const CALLS: usize,
+    const REPLIES: usize,
+    const NOTIFY_OUT: usize,
+    const NOTIFY_IN: usize,
+    const PUBLISH: usize,
+    const SENT: usize,
+> Storage for Buffers<PAYLOAD, CALLS, REPLIES, NOTIFY_OUT, NOTIFY_IN, PUBLISH, SENT>
+{
+    fn parts(&mut self) -> Parts<'_> {
+        Parts {
+            payload: PAYLOAD,
+            calls: &mut self.calls,
+            call_payloads: self.call_payloads.as_flattened_mut(),
+            replies: &mut self.replies,
+            reply_payloads: self.reply_payloads.as_flattened_mut(),
+            notifies: &mut self.notifies,
+            notify_payloads: self.notify_payloads.as_flattened_mut(),
+            held: &mut self.held,
+            held_payloads: self.held_payloads.as_flattened_mut(),
+            publishes: &mut self.publishes,
+            publish_payloads: self.publish_payloads.as_flattened_mut(),
+            sent: &mut self.sent,
+        }
+    }
+}
+
+/// The payload memory of slot `slot`.
+pub(crate) fn payload_of(payloads: &[u8], payload: usize, slot: usize) -> &[u8] {
+    let start = slot.saturating_mul(payload);
+    payloads.get(start..start.saturating_add(payload)).unwrap_or_default()
+}
+
+/// The first `len` bytes of slot `slot`.
+pub(crate) fn stored(payloads: &[u8], payload: usize, slot: usize, len: u16) -> &[u8] {
+    payload_of(payloads, payload, slot).get(..usize::from(len)).unwrap_or_default()
+}
+
+/// Copies `bytes` into slot `slot`; returns their number, `None` if they do not fit.
+pub(crate) fn store(payloads: &mut [u8], payload: usize, slot: usize, bytes: &[u8]) -> Option<u16> {
+    let start = slot.saturating_mul(payload);
+    let len = u16::try_from(bytes.len()).ok()?;
+    if bytes.len() > payload {
+        return None;
+    }
+    payloads.get_mut(start..start.checked_add(bytes.len())?)?.copy_from_slice(bytes);
+    Some(len)
+}

@@ -1,0 +1,135 @@
+//! Local, monotonic time as the caller tells it. The crate never reads a clock.
+
+use core::ops::Add;
+
+/// A moment, in microseconds since any origin that the caller likes.
+///
+/// Only differences count. A clock that runs backwards is clamped to the latest moment seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The moment `micros` microseconds after the origin.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the origin.
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// Time since `earlier`, zero if that lies ahead.
+    pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
+        Duration(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The low 32 bits, for stamps that are only compared over less than an hour.
+    pub(crate) const fn stamp(self) -> Stamp {
+        Stamp(self.0 as u32)
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    /// Saturates at the end of time.
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration.0))
+    }
+}
+
+/// A length of time in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Duration(u64);
+
+impl Duration {
+    /// No time at all.
+    pub const ZERO: Self = Self(0);
+
+    /// `micros` microseconds.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// `millis` milliseconds.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis.saturating_mul(1_000))
+    }
+
+    /// `secs` seconds.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1_000_000))
+    }
+
+    /// Whole microseconds.
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// Whole milliseconds, rounded down.
+    pub const fn as_millis(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// Microseconds in 32 bits, saturating at 71 minutes.
+    pub(crate) const fn as_micros_u32(self) -> u32 {
+        if self.0 > u32::MAX as u64 { u32::MAX } else { self.0 as u32 }
+    }
+}
+
+impl From<core::time::Duration> for Duration {
+    /// Saturates after half a million years.
+    fn from(duration: core::time::Duration) -> Self {
+        Self(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Duration> for core::time::Duration {
+    fn from(duration: Duration) -> Self {
+        Self::from_micros(duration.0)
+    }
+}
+
+/// The low half of an [`Instant`]: what a table of packets can afford on a microcontroller.
+///
+/// The elapsed time is right up to 71 minutes. After a longer sleep it may be too small, which at worst delays one
+/// probe by one probe interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stamp(u32);
+
+impl Stamp {
+    /// Microseconds from this stamp to `now`.
+    pub(crate) const fn elapsed_micros(self, now: Instant) -> u32 {
+        (now.0 as u32).wrapping_sub(self.0)
+    }
+
+    /// The moment `micros` after this stamp, given that the stamp does not lie ahead of `now`.
+    pub(crate) fn deadline(self, now: Instant, micros: u32) -> Instant {
+        let elapsed = self.elapsed_micros(now);
+        Instant(now.0.saturating_sub(u64::from(elapsed)).saturating_add(u64::from(micros)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_survives_the_wrap_of_its_32_bits() {
+        let sent = Instant::from_micros(u64::from(u32::MAX) - 10);
+        let now = sent + Duration::from_micros(25);
+        assert_eq!(sent.stamp().elapsed_micros(now), 25);
+        assert_eq!(sent.stamp().deadline(now, 100), sent + Duration::from_micros(100));
+    }
+
+    #[test]
+    fn time_saturates_at_its_end() {
+        let end = Instant::from_micros(u64::MAX);
+        assert_eq!(end + Duration::from_secs(1), end);
+        assert_eq!(Instant::default().saturating_duration_since(end), Duration::ZERO);
+        assert_eq!(Duration::from_secs(u64::MAX).as_micros_u32(), u32::MAX);
+    }
+}

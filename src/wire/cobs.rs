@@ -1,0 +1,228 @@
+//! Consistent Overhead Byte Stuffing, in place (`PROTOCOL.md §2`).
+//!
+//! Codes stand where zeros were, so both directions leave nearly all bytes where they are. Only a
+//! full piece, whose code stands for no zero, moves what follows it by one.
+
+use core::cell::Cell;
+use core::iter;
+use core::num::NonZeroU8;
+
+/// The most data bytes in one piece. Its code is 0xFF, and it stands for no zero.
+const MAX_PIECE: usize = 254;
+
+/// Zeros are looked for a machine word at a time.
+const WORD_LEN: usize = size_of::<usize>();
+
+/// The most bytes that COBS adds to `len` bytes of data, without the delimiter: ⌈`len` / 254⌉, but
+/// 1 for no data.
+pub const fn overhead(len: usize) -> usize {
+    if len == 0 { 1 } else { len.div_ceil(MAX_PIECE) }
+}
+
+/// Encodes `buf[1..=len]` and returns `n`, such that `buf[..n]` is the frame with its delimiter.
+///
+/// `None`, and an unchanged `buf`, when that is shorter than `len + overhead(len) + 1`: the most
+/// that data of this length can need, whether or not these do.
+pub(crate) fn encode_in_place(buf: &mut [u8], len: usize) -> Option<usize> {
+    let max = len.checked_add(overhead(len))?.checked_add(1)?;
+    let frame = buf.get_mut(..max)?;
+    let inserted = match encode_short_runs(frame.get_mut(..=len)?) {
+        Ok(()) => 0,
+        Err(code) => encode_long_runs(frame.get_mut(code..)?, len.checked_sub(code)?)?,
+    };
+    let end = len.checked_add(inserted)?.checked_add(1)?;
+    *frame.get_mut(end)? = 0;
+    end.checked_add(1)
+}
+
+/// Turns `frame[0]` and each zero behind it into the code of the piece that follows.
+///
+/// Stops at the first run that needs a further code and returns where its first code belongs; what
+/// stands before that is done.
+fn encode_short_runs(frame: &mut [u8]) -> Result<(), usize> {
+    let mut code = 0;
+    let mut base = 1_usize;
+    while let Some(rest) = frame.get(base..).filter(|rest| !rest.is_empty()) {
+        let mut zeros = Zeros::of(rest);
+        while let Some(offset) = zeros.first() {
+            let zero = base.wrapping_add(offset);
+            set_code(frame, code, zero, MAX_PIECE)?;
+            code = zero;
+            zeros.forget_first();
+        }
+        base = base.wrapping_add(WORD_LEN);
+    }
+    // A full piece at the very end needs no code behind it: the zero that it would stand for is
+    // not data.
+    set_code(frame, code, frame.len(), MAX_PIECE.wrapping_add(1))
+}
+
+/// Writes the code of a piece, which is its distance to the next; `Err(code)` if it is above `max`.
+#[inline(always)]
+fn set_code(frame: &mut [u8], code: usize, next: usize, max: usize) -> Result<(), usize> {
+    let distance = next.wrapping_sub(code);
+    match frame.get_mut(code) {
+        Some(byte) if distance <= max => *byte = distance as u8,
+        _ => return Err(code),
+    }
+    Ok(())
+}
+
+/// Encodes `frame[1..=len]` with runs of any length and returns how many codes were inserted.
+///
+/// It begins with the last piece, so that each byte moves once, straight to its place.
+fn encode_long_runs(frame: &mut [u8], len: usize) -> Option<usize> {
+    let (first, data) = frame.get_mut(..=len)?.split_first_mut()?;
+    // Here the search for the last zero ends.
+    *first = 0;
+    let inserted = inserted_codes(data)?;
+    let mut from = len.checked_add(1)?;
+    let mut to = from.checked_add(inserted)?;
+    // A run that ends with a zero ends with a piece that stands for it, so with one that is not
+    // full. At the end of the data it may be full.
+    let mut full_at_end = 1;
+    while let Some(zero) = last_zero(frame.get(..from)?) {
+        let run = from.checked_sub(zero)?.checked_sub(1)?;
+        let full = run.saturating_sub(full_at_end) / MAX_PIECE;
+        full_at_end = 0;
+        let rest = run.checked_sub(full.checked_mul(MAX_PIECE)?)?;
+        for piece in iter::once(rest).chain(iter::repeat_n(MAX_PIECE, full)) {
+            let shift = to.checked_sub(from)?;
+            from = from.checked_sub(piece)?;
+            to = to.checked_sub(piece)?.checked_sub(1)?;
+            move_up(frame.get_mut(from..)?, piece, shift);
+            *frame.get_mut(to)? = piece.wrapping_add(1) as u8;
+        }
+        from = zero;
+    }
+    Some(inserted)
+}
+
+/// How many codes `data` needs besides the first and those that take the place of a zero.
+fn inserted_codes(mut data: &[u8]) -> Option<usize> {
+    let mut inserted = 0_usize;
+    while let Some(run) = first_zero(data) {
+        inserted = inserted.checked_add(run / MAX_PIECE)?;
+        data = data.get(run.checked_add(1)?..)?;
+    }
+    inserted.checked_add(data.len().saturating_sub(1) / MAX_PIECE)
+}
+
+/// Decodes `frame`, given without its delimiter, and returns `len`: the data are `frame[1..=len]`.
+///
+/// `None` when a code points past the end.
+pub(super) fn decode_in_place(frame: &mut [u8]) -> Option<usize> {
+    let mut at = 0_usize;
+    // The full pieces so far, and so the distance by which data have to move.
+    let mut removed = 0_usize;
+    let mut code = NonZeroU8::new(*frame.first()?)?;
+    loop {
+        let next = at.checked_add(usize::from(code.get()))?;
+        if removed > 0 {
+            let start = at.checked_add(1)?.checked_sub(removed)?;
+            move_down(frame.get_mut(start..next.min(frame.len()))?, removed);
+        }
+        let end = next.checked_sub(removed)?;
+        if next == frame.len() {
+            return end.checked_sub(1);
+        }
+        let next_code = NonZeroU8::new(*frame.get(next)?)?;
+        if code == NonZeroU8::MAX {
+            removed = removed.checked_add(1)?;
+        } else {
+            *frame.get_mut(end)? = 0;
+        }
+        (at, code) = (next, next_code);
+    }
+}
+
+/// Moves the first `len` bytes of `bytes` towards its end.
+fn move_up(bytes: &mut [u8], len: usize, distance: usize) {
+    // `copy_within` can panic, and when optimizing for size the compiler keeps the code for it.
+    let cells = Cell::from_mut(bytes).as_slice_of_cells();
+    let from = cells.get(..len).unwrap_or_default();
+    let to = cells.get(distance..).unwrap_or_default().get(..len).unwrap_or_default();
+    for (to, from) in to.iter().zip(from).rev() {
+        to.set(from.get());
+    }
+}
+
+/// Moves all bytes but the first `distance` ones to the beginning.
+fn move_down(bytes: &mut [u8], distance: usize) {
+    let cells = Cell::from_mut(bytes).as_slice_of_cells();
+    for (to, from) in cells.iter().zip(cells.get(distance..).unwrap_or_default()) {
+        to.set(from.get());
+    }
+}
+
+/// Where the first zero of `data` is.
+pub(super) fn first_zero(data: &[u8]) -> Option<usize> {
+    let (words, _) = data.as_chunks();
+    let clean = words.iter().take_while(|word| Zeros::of_word(**word).is_empty()).count();
+    let start = clean.wrapping_mul(WORD_LEN);
+    Zeros::of(data.get(start..)?).first()?.checked_add(start)
+}
+
+/// Where the last zero of `data` is.
+fn last_zero(data: &[u8]) -> Option<usize> {
+    let (_, words) = data.as_rchunks();
+    let clean = words.iter().rev().take_while(|word| Zeros::of_word(**word).is_empty()).count();
+    let end = data.len().wrapping_sub(clean.wrapping_mul(WORD_LEN));
+    let start = end.saturating_sub(WORD_LEN);
+    Zeros::of(data.get(start..end)?).last()?.checked_add(start)
+}
+
+/// The zeros among the first [`WORD_LEN`] bytes of a slice: of each the highest bit, the first byte
+/// being the lowest.
+struct Zeros(usize);
+
+impl Zeros {
+    #[inline(always)]
+    fn of(bytes: &[u8]) -> Self {
+        Self::of_word(match bytes.first_chunk() {
+            Some(word) => *word,
+            None => padded(bytes),
+        })
+    }
+
+    #[inline(always)]
+    fn of_word(word: [u8; WORD_LEN]) -> Self {
+        const LOW_BITS: usize = usize::MAX / 255 * 0x7F;
+        let word = usize::from_le_bytes(word);
+        // The sum does not carry from one byte into the next, so no zero hides or feigns another.
+        Self(!((word & LOW_BITS).wrapping_add(LOW_BITS) | word | LOW_BITS))
+    }
+
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        self.0 == 0
+    }
+
+    #[inline(always)]
+    fn first(&self) -> Option<usize> {
+        (!self.is_empty()).then(|| self.0.trailing_zeros() as usize / 8)
+    }
+
+    #[inline(always)]
+    fn forget_first(&mut self) {
+        self.0 &= self.0.wrapping_sub(1);
+    }
+
+    #[inline(always)]
+    fn last(&self) -> Option<usize> {
+        self.0.checked_ilog2().map(|bit| bit as usize / 8)
+    }
+}
+
+/// Less than a word, filled up with what is not zero.
+#[inline(never)]
+fn padded(bytes: &[u8]) -> [u8; WORD_LEN] {
+    let mut word = [0xFF; WORD_LEN];
+    for (to, from) in word.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    word
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,81 @@
+//! Bytes to values and back, without state (`PROTOCOL.md §§2–7`).
+
+mod buffer;
+mod check;
+mod cobs;
+mod deframe;
+mod describe;
+mod header;
+mod hello;
+mod message;
+mod number;
+
+pub use deframe::{Deframer, DeframerStats};
+pub use describe::{Description, describe};
+
+pub(crate) use buffer::{Reader, Writer};
+pub(crate) use check::{CHECK_LEN, End, Seed, plain_check, session_id, split_check};
+pub(crate) use cobs::encode_in_place;
+pub(crate) use header::{AckField, BITMAP_REACH, Header};
+pub(crate) use hello::{Hello, HelloError, Offer, VERSION, VersionRefusal};
+pub(crate) use message::{MessageWriter, OneWay, WireMessage, WireMessages, time_to_live};
+pub(crate) use number::{PacketNumber, number_len, restore, restore_ack};
+
+/// First byte of a HELLO (`PROTOCOL.md §4`).
+pub(crate) const KIND_HELLO: u8 = 0x01;
+/// First byte of a VERSION.
+pub(crate) const KIND_VERSION: u8 = 0x02;
+/// The bit that every session packet has in its first byte.
+pub(crate) const SESSION_BIT: u8 = 0x80;
+
+/// Smallest frame size that a node may offer, in bytes.
+pub(crate) const MIN_FRAME: usize = 48;
+/// Most call slots in one direction: a slot index has 5 bits.
+pub(crate) const MAX_SLOTS: usize = 32;
+
+/// The longest frame on the wire, in bytes, that payloads of up to `payload` bytes need: COBS, delimiter, check and headers included
+/// (`PROTOCOL.md §7.1`). The size of the buffers that a driver lends, and of its [`Deframer`].
+///
+/// At least 48, which the handshake needs, and at most 65 535.
+pub const fn frame_len(payload: usize) -> usize {
+    let packet = payload.saturating_add(MESSAGE_HEADROOM);
+    let frame = packet.saturating_add(packet.div_ceil(254)).saturating_add(1);
+    if frame < MIN_FRAME {
+        MIN_FRAME
+    } else if frame > u16::MAX as usize {
+        u16::MAX as usize
+    } else {
+        frame
+    }
+}
+
+/// The longest packet with its check, in bytes, that fits a frame of `frame` bytes.
+pub(crate) const fn packet_len(frame: usize) -> usize {
+    let stuffed = frame.saturating_sub(1);
+    stuffed.saturating_sub(stuffed.div_ceil(255))
+}
+
+/// The largest payload, in bytes, that fits a frame of `frame` bytes (`PROTOCOL.md §7.1`).
+pub(crate) const fn payload_len(frame: usize) -> usize {
+    packet_len(frame).saturating_sub(MESSAGE_HEADROOM)
+}
+
+/// What surrounds the payload of a request in its longest form: flags, number, type, sequence, key, time to live, check.
+const MESSAGE_HEADROOM: usize = 1 + 4 + 1 + 1 + 2 + 1 + CHECK_LEN;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frame_and_payload_sizes_are_inverse() {
+        assert_eq!(frame_len(48), 64);
+        assert_eq!(payload_len(48), 32);
+        for payload in 32..2_000 {
+            let frame = frame_len(payload);
+            assert!(payload_len(frame) >= payload, "{payload}");
+            assert!(payload_len(frame - 1) < payload || payload_len(frame) == payload, "{payload}");
+            assert!(frame_len(payload_len(frame)) <= frame, "{payload}");
+        }
+    }
+}
