@@ -172,7 +172,7 @@ impl Received {
         if self.carrier == next.back(1).map(|last| last.get() as u32) {
             self.carrier = None;
         }
-        if was_owed {
+        if was_owed && self.is_repeating {
             self.owed = self.owed.max(1);
             self.is_urgent = true;
         }

@@ -89,7 +89,7 @@ pub(crate) enum Reply {
 pub(crate) struct CallsState {
     /// Slots that are not free.
     used: u32,
-    /// Slots with something to send: fresh requests, and what has to be sent again.
+    /// Slots with something to send: fresh requests and cancels, and what has to be sent again.
     fresh: u32,
     again: u32,
     /// Slots whose message the peer is known to have.
@@ -138,8 +138,8 @@ impl CallsState {
 
     /// The server is to be told that nobody waits any more.
     fn send_cancel(&mut self, index: u8) {
-        self.delivered &= !bit(index);
-        self.again |= bit(index);
+        self.settle(index);
+        self.fresh |= bit(index);
     }
 }
 
@@ -348,7 +348,7 @@ impl Calls<'_> {
     /// The message of slot `index` goes out in packet `number`; says how to name it, and whether it had been sent before.
     pub(crate) fn sent(&mut self, index: u8, number: u32) -> Option<(MessageId, bool)> {
         let slot = self.slots.get_mut(usize::from(index))?;
-        let was_sent = slot.state != State::Queued || slot.is_dirty;
+        let was_sent = self.state.fresh & bit(index) == 0 || slot.state == State::Queued && slot.is_dirty;
         if slot.state == State::Queued {
             slot.state = State::Sent;
             slot.sequence = slot.sequence.wrapping_add(1);
@@ -366,7 +366,7 @@ impl Calls<'_> {
 
     /// Whether `message` still needs its transmission in packet `number`: it is wanted, was not sent later, and does not already wait to be sent.
     pub(crate) fn needs(&self, message: MessageId, number: u32) -> bool {
-        let settled = self.state.again | self.state.delivered;
+        let settled = self.state.fresh | self.state.again | self.state.delivered;
         self.current(message).is_some_and(|(index, slot)| slot.last == number && settled & bit(index) == 0)
     }
 
@@ -424,7 +424,8 @@ impl Calls<'_> {
         for (slot, index) in self.slots.iter().take(MAX_SLOTS).zip(0_u8..) {
             let is_in = |set: u32| set & bit(index) != 0;
             debug_assert_eq!(is_in(self.state.used), slot.state != State::Free);
-            debug_assert_eq!(is_in(self.state.fresh), slot.state == State::Queued);
+            debug_assert!(is_in(self.state.fresh) || slot.state != State::Queued);
+            debug_assert!(!is_in(self.state.fresh) || !matches!(slot.state, State::Free | State::Sent));
             debug_assert!(!is_in(self.state.again) || !matches!(slot.state, State::Free | State::Queued));
             debug_assert!(!is_in(self.state.delivered) || !matches!(slot.state, State::Free | State::Queued));
             debug_assert_eq!(is_in(self.state.ended), slot.ended.is_some());
