@@ -10,3 +10,6 @@ pub use notifies::NotifySlot;
 pub(crate) use notifies::{Notifies, NotifiesState};
 pub use publishes::PublishSlot;
 pub(crate) use publishes::{Publishes, PublishesState};
+
+#[cfg(test)]
+mod tests;

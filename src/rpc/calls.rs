@@ -432,3 +432,6 @@ impl Calls<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

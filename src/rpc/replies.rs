@@ -339,3 +339,6 @@ impl RepliesState {
         self.fresh |= bit(index);
     }
 }
+
+#[cfg(test)]
+mod tests;

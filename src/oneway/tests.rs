@@ -1,0 +1,248 @@
+//! `PROTOCOL.md §11`.
+
+use std::vec::Vec;
+
+use super::*;
+use crate::event::SendError;
+use crate::recovery::MessageId;
+use crate::wire::OneWay;
+
+const PAYLOAD: usize = 4;
+
+struct Receiver<const N: usize> {
+    state: HeldState,
+    slots: [HeldSlot; N],
+    payloads: Vec<u8>,
+    delivered: Vec<u16>,
+}
+
+impl<const N: usize> Receiver<N> {
+    fn new() -> Self {
+        Self { state: HeldState::new(), slots: [HeldSlot::FREE; N], payloads: vec![0; N * PAYLOAD], delivered: vec![] }
+    }
+
+    fn held(&mut self) -> Held<'_> {
+        Held { state: &mut self.state, slots: &mut self.slots, payloads: &mut self.payloads, payload: PAYLOAD }
+    }
+
+    fn take(&mut self, sequence: u16) -> Taken {
+        let payload = sequence.to_le_bytes();
+        let taken = self.held().take(&OneWay { sequence, key: sequence, payload: &payload });
+        if taken == Taken::Deliver {
+            self.delivered.push(sequence);
+        }
+        taken
+    }
+
+    fn poll(&mut self) {
+        while let Some((key, payload)) = self.held().poll() {
+            assert_eq!(payload, key.to_le_bytes());
+            self.delivered.push(key);
+        }
+    }
+}
+
+#[test]
+fn notifies_are_delivered_in_order_once() {
+    let mut receiver = Receiver::<3>::new();
+    for (sequence, taken) in [
+        (1, Taken::Held),
+        (1, Taken::Old),
+        (3, Taken::Held),
+        (4, Taken::Wait),
+        (0, Taken::Deliver),
+        (0, Taken::Old),
+        (1, Taken::Old),
+    ] {
+        assert_eq!(receiver.take(sequence), taken, "{sequence}");
+    }
+    receiver.poll();
+    assert_eq!(receiver.delivered, [0, 1]);
+    assert_eq!(receiver.take(2), Taken::Deliver);
+    receiver.poll();
+    assert_eq!(receiver.delivered, [0, 1, 2, 3]);
+}
+
+#[test]
+fn one_that_is_ready_is_delivered_before_a_later_one() {
+    let mut receiver = Receiver::<2>::new();
+    receiver.take(1);
+    receiver.take(0);
+    assert_eq!(receiver.take(2), Taken::Held);
+    assert_eq!(receiver.take(3), Taken::Wait);
+    receiver.poll();
+    assert_eq!(receiver.take(3), Taken::Deliver);
+    assert_eq!(receiver.delivered, [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_receiver_without_slots_takes_one_at_a_time() {
+    let mut receiver = Receiver::<0>::new();
+    assert_eq!(receiver.take(1), Taken::Wait);
+    for sequence in 0..200 {
+        assert_eq!(receiver.take(sequence), Taken::Deliver);
+        assert_eq!(receiver.take(sequence), Taken::Old);
+    }
+}
+
+#[test]
+fn sequences_wrap_in_any_order_within_the_window() {
+    let mut receiver = Receiver::<3>::new();
+    for start in (0..=u16::MAX - 3).step_by(4) {
+        for offset in [2, 1, 3, 0] {
+            assert_ne!(receiver.take(start + offset), Taken::Wait);
+        }
+        receiver.poll();
+    }
+    assert_eq!(receiver.delivered.len(), 1 << 16);
+    assert_eq!(receiver.take(0), Taken::Deliver);
+}
+
+#[test]
+fn what_was_complete_is_delivered_after_the_session_and_before_anything_new() {
+    let mut receiver = Receiver::<3>::new();
+    for sequence in [1, 3, 0] {
+        receiver.take(sequence);
+    }
+    receiver.held().end_session();
+    assert_eq!(receiver.take(0), Taken::Wait);
+    receiver.poll();
+    assert_eq!(receiver.delivered, [0, 1]);
+    assert_eq!(receiver.take(3), Taken::Held, "what was incomplete is gone");
+    assert_eq!(receiver.take(0), Taken::Deliver);
+}
+
+struct Sender {
+    state: NotifiesState,
+    slots: [NotifySlot; 3],
+    payloads: [u8; 3 * PAYLOAD],
+}
+
+impl Sender {
+    fn new() -> Self {
+        Self { state: NotifiesState::new(), slots: [NotifySlot::FREE; 3], payloads: [0; 3 * PAYLOAD] }
+    }
+
+    fn notifies(&mut self) -> Notifies<'_> {
+        Notifies { state: &mut self.state, slots: &mut self.slots, payloads: &mut self.payloads, payload: PAYLOAD }
+    }
+
+    fn push(&mut self, key: u16) -> Result<(), SendError> {
+        self.notifies().push(key, &key.to_le_bytes())
+    }
+
+    /// Sends all that waits in packet `number`; the sequences.
+    fn send(&mut self, window: u16, number: u32) -> Vec<u16> {
+        let mut sent = Vec::new();
+        loop {
+            let mut notifies = self.notifies();
+            let next = notifies.next_to_send(true, window).or_else(|| notifies.next_to_send(false, window));
+            let Some(sequence) = next else { return sent };
+            notifies.sent(sequence, number).unwrap();
+            notifies.check_invariants();
+            sent.push(sequence);
+        }
+    }
+
+    fn acked(&mut self, sequence: u16) {
+        self.notifies().acked(MessageId::Notify { sequence });
+        self.notifies().check_invariants();
+    }
+}
+
+#[test]
+fn no_more_notifies_are_under_way_than_the_receiver_takes() {
+    let mut sender = Sender::new();
+    for key in 0..3 {
+        sender.push(key).unwrap();
+    }
+    assert_eq!(sender.push(3), Err(SendError::Full));
+    assert_eq!(sender.send(2, 0), [0, 1]);
+    sender.acked(1);
+    assert_eq!(sender.send(2, 1), [], "the window counts from the lowest that is not acknowledged");
+    sender.acked(0);
+    assert_eq!(sender.send(2, 2), [2]);
+    sender.push(3).unwrap();
+    sender.push(4).unwrap();
+    assert_eq!(sender.send(2, 3), [3]);
+}
+
+#[test]
+fn a_lost_notify_is_sent_again_before_fresh_ones() {
+    let mut sender = Sender::new();
+    sender.push(0).unwrap();
+    sender.push(1).unwrap();
+    sender.send(3, 0);
+    let first = MessageId::Notify { sequence: 0 };
+    assert!(sender.notifies().needs(first, 0));
+    sender.notifies().repeat(first);
+    sender.notifies().repeat(first);
+    assert!(!sender.notifies().needs(first, 0));
+    sender.push(2).unwrap();
+    assert_eq!(sender.send(3, 1), [0, 2]);
+    assert!(sender.notifies().needs(first, 1));
+    sender.acked(0);
+    sender.acked(0);
+    assert!(!sender.notifies().needs(first, 1));
+}
+
+#[test]
+fn at_the_end_of_a_session_what_was_sent_is_reported_and_what_waits_is_kept() {
+    let mut sender = Sender::new();
+    for key in 0..3 {
+        sender.push(key).unwrap();
+    }
+    sender.send(2, 0);
+    sender.acked(1);
+    assert_eq!(sender.notifies().end_session(), 2, "one behind a gap is not confirmed");
+    assert_eq!(sender.notifies().begin_session(PAYLOAD), 0);
+    assert_eq!(sender.send(2, 0), [0]);
+    assert!(std::format!("{:?}", sender.notifies().message(0)).contains("key: 2"));
+}
+
+#[test]
+fn what_the_next_peer_cannot_take_is_given_up_and_the_rest_keeps_its_order() {
+    let mut sender = Sender::new();
+    sender.push(9).unwrap();
+    sender.send(3, 0);
+    sender.acked(0);
+    for (key, len) in [(0, 1), (1, 4), (2, 2)] {
+        sender.notifies().push(key, &[7; 4][..len]).unwrap();
+    }
+    sender.notifies().end_session();
+    assert_eq!(sender.notifies().begin_session(3), 1);
+    assert_eq!(sender.send(3, 0), [0, 1]);
+    let text = |sender: &mut Sender, sequence| std::format!("{:?}", sender.notifies().message(sequence));
+    assert!(text(&mut sender, 0).contains("key: 0, payload: [7]"));
+    assert!(text(&mut sender, 1).contains("key: 2, payload: [7, 7]"));
+}
+
+#[test]
+fn the_latest_publish_of_a_key_replaces_one_that_waits() {
+    let mut state = PublishesState::new();
+    let mut slots = [PublishSlot::FREE; 2];
+    let mut payloads = [0; 2 * PAYLOAD];
+    let mut publishes = Publishes { state: &mut state, slots: &mut slots, payloads: &mut payloads, payload: PAYLOAD };
+    publishes.push(1, b"old").unwrap();
+    publishes.push(1, b"new").unwrap();
+    publishes.push(2, b"two").unwrap();
+    assert_eq!(publishes.push(3, b""), Err(SendError::Full));
+    let text = |publishes: &Publishes<'_>| std::format!("{:?}", publishes.message(publishes.next_to_send().unwrap()));
+    assert!(text(&publishes).contains("sequence: 0, key: 1, payload: [110, 101, 119]"));
+    publishes.sent(0);
+    publishes.last_was_refused();
+    assert!(text(&publishes).contains("sequence: 0, key: 1"));
+    publishes.sent(0);
+    publishes.sent(1);
+    publishes.last_was_taken();
+    assert!(publishes.next_to_send().is_none() && !publishes.state.has_waiting());
+    publishes.push(3, b"").unwrap();
+    assert!(text(&publishes).contains("sequence: 2, key: 3"));
+}
+
+#[test]
+fn a_publish_that_comes_late_is_dropped_and_gaps_are_counted() {
+    let mut state = PublishesState::new();
+    let taken: Vec<_> = [0, 3, 2, 3, 4].into_iter().map(|sequence| state.take(sequence)).collect();
+    assert_eq!(taken, [Some(0), Some(2), None, None, Some(0)]);
+}

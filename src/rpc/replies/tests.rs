@@ -1,0 +1,195 @@
+//! The table of `PROTOCOL.md §10.3`.
+
+use super::*;
+
+struct Fixture {
+    state: RepliesState,
+    slots: [ReplySlot; 2],
+    payloads: [u8; 16],
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let mut fixture = Self { state: RepliesState::new(), slots: [ReplySlot::IDLE; 2], payloads: [0; 16] };
+        fixture.replies().begin_session();
+        fixture
+    }
+
+    fn replies(&mut self) -> Replies<'_> {
+        Replies { state: &mut self.state, slots: &mut self.slots, payloads: &mut self.payloads, payload: 8 }
+    }
+
+    fn request(&mut self, sequence: u8) -> Incoming {
+        let incoming = self.replies().handle_request(0, sequence);
+        self.replies().check_invariants();
+        incoming
+    }
+
+    fn cancel(&mut self, sequence: u8) -> Incoming {
+        let incoming = self.replies().handle_cancel(0, sequence);
+        self.replies().check_invariants();
+        incoming
+    }
+
+    fn executing(sequence: u8) -> (Self, RequestId) {
+        let mut fixture = Self::new();
+        for before in 1..sequence {
+            let Incoming::Execute(id) = fixture.request(before) else { panic!() };
+            fixture.replies().respond(id, 8, b"").unwrap();
+        }
+        let Incoming::Execute(id) = fixture.request(sequence) else { panic!() };
+        (fixture, id)
+    }
+
+    fn responded() -> Self {
+        let (mut fixture, id) = Self::executing(1);
+        fixture.replies().respond(id, 8, b"xyz").unwrap();
+        fixture
+    }
+
+    /// The reply that waits to be sent.
+    fn send(&mut self) -> Option<(MessageId, std::string::String)> {
+        let replies = self.replies();
+        let index = replies.next_to_send(true).or_else(|| replies.next_to_send(false))?;
+        let text = std::format!("{:?}", replies.message(index)?);
+        let (message, _) = self.replies().sent(index, 5)?;
+        self.replies().check_invariants();
+        Some((message, text))
+    }
+
+    fn next_session(&mut self) {
+        self.replies().end_session();
+        self.replies().check_invariants();
+        self.replies().begin_session();
+    }
+}
+
+const REPLY: MessageId = MessageId::Reply { slot: 0, sequence: 1 };
+
+#[test]
+fn a_request_runs_once_however_often_it_comes() {
+    let (mut fixture, id) = Fixture::executing(1);
+    assert_eq!(fixture.request(1), Incoming::Old);
+    fixture.replies().respond(id, 8, b"xyz").unwrap();
+    assert_eq!(fixture.request(1), Incoming::Old);
+    let (message, text) = fixture.send().unwrap();
+    assert_eq!(message, REPLY);
+    assert!(text.contains("120, 121, 122"), "{text}");
+    assert_eq!(fixture.request(1), Incoming::Old);
+}
+
+#[test]
+fn h9_a_sequence_stays_taken_when_its_reply_is_acknowledged_and_freed() {
+    let mut fixture = Fixture::responded();
+    fixture.send();
+    fixture.replies().acked(REPLY);
+    assert!(fixture.state.is_idle());
+    assert_eq!(fixture.request(1), Incoming::Old);
+    assert_eq!(fixture.cancel(1), Incoming::Old);
+    assert!(fixture.state.is_idle());
+    assert!(matches!(fixture.request(2), Incoming::Execute(_)));
+}
+
+#[test]
+fn h10_a_cancel_that_overtakes_its_request_keeps_it_from_running() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.cancel(1), Incoming::News);
+    assert!(fixture.send().unwrap().1.contains("code: 4"));
+    assert_eq!(fixture.request(1), Incoming::Old);
+    fixture.replies().acked(REPLY);
+    assert_eq!(fixture.request(1), Incoming::Old);
+}
+
+#[test]
+fn h11_a_refused_request_cannot_run_later() {
+    let (mut fixture, id) = Fixture::executing(1);
+    fixture.replies().refuse(id, Refusal::Busy).unwrap();
+    assert_eq!(fixture.request(1), Incoming::Old);
+    assert!(fixture.send().unwrap().1.contains("code: 0"));
+    fixture.replies().acked(REPLY);
+    assert_eq!(fixture.request(1), Incoming::Old);
+}
+
+#[test]
+fn a_newer_request_says_that_the_reply_before_it_has_arrived() {
+    let mut fixture = Fixture::responded();
+    assert!(matches!(fixture.request(2), Incoming::Execute(_)));
+    assert_eq!(fixture.send(), None);
+    assert_eq!(fixture.request(1), Incoming::Old);
+}
+
+#[test]
+fn sequences_out_of_order_are_dropped() {
+    let (mut fixture, _) = Fixture::executing(3);
+    for sequence in [0, 1, 2, 4, 5, 130, 255] {
+        assert_eq!(fixture.request(sequence), Incoming::Old, "{sequence}");
+    }
+}
+
+#[test]
+fn sequences_wrap() {
+    let (mut fixture, id) = Fixture::executing(255);
+    fixture.replies().respond(id, 8, b"").unwrap();
+    assert!(matches!(fixture.request(0), Incoming::Execute(_)));
+}
+
+#[test]
+fn a_handler_is_told_once_that_its_caller_cancelled_and_may_still_answer() {
+    let (mut fixture, id) = Fixture::executing(1);
+    assert_eq!(fixture.cancel(1), Incoming::News);
+    assert_eq!(fixture.replies().poll_cancelled(), Some(id));
+    assert_eq!(fixture.replies().poll_cancelled(), None);
+    fixture.replies().respond(id, 8, b"xyz").unwrap();
+    assert_eq!(fixture.cancel(1), Incoming::Old);
+    assert!(fixture.send().unwrap().1.contains("Response"));
+}
+
+#[test]
+fn an_answer_that_does_not_fit_leaves_the_request_waiting() {
+    let (mut fixture, id) = Fixture::executing(1);
+    assert_eq!(fixture.replies().respond(id, 2, b"xyz"), Err(RespondError::TooLarge { limit: 2 }));
+    fixture.replies().refuse(id, Refusal::ResponseTooLarge).unwrap();
+    assert_eq!(fixture.replies().respond(id, 8, b"xyz"), Err(RespondError::Stale));
+    assert!(fixture.send().unwrap().1.contains("code: 5"));
+}
+
+#[test]
+fn an_orphan_holds_its_slot_until_it_ends() {
+    for ends in [
+        |replies: &mut Replies<'_>, id| assert_eq!(replies.respond(id, 8, b""), Err(RespondError::Stale)),
+        |replies: &mut Replies<'_>, id| assert_eq!(replies.refuse(id, Refusal::Busy), Err(RespondError::Stale)),
+        |replies: &mut Replies<'_>, id| replies.abandon(id),
+    ] {
+        let (mut fixture, id) = Fixture::executing(1);
+        fixture.next_session();
+        assert_eq!(fixture.replies().poll_orphaned(), Some(id));
+        assert_eq!(fixture.replies().poll_orphaned(), None);
+        assert_eq!(fixture.request(1), Incoming::Wait);
+        assert_eq!(fixture.cancel(1), Incoming::Wait);
+        fixture.next_session();
+        assert_eq!(fixture.request(1), Incoming::Wait);
+        assert!(matches!(fixture.replies().handle_request(1, 1), Incoming::Execute(_)), "other slots go on");
+        ends(&mut fixture.replies(), id);
+        fixture.replies().check_invariants();
+        let Incoming::Execute(fresh) = fixture.request(1) else { panic!() };
+        assert_ne!(fresh, id);
+        assert_eq!(fixture.replies().respond(id, 8, b"old"), Err(RespondError::Stale));
+        fixture.replies().respond(fresh, 8, b"new").unwrap();
+    }
+}
+
+#[test]
+fn abandoning_a_request_whose_caller_waits_changes_nothing() {
+    let (mut fixture, id) = Fixture::executing(1);
+    fixture.replies().abandon(id);
+    fixture.replies().respond(id, 8, b"").unwrap();
+}
+
+#[test]
+fn replies_of_an_earlier_session_are_gone() {
+    let mut fixture = Fixture::responded();
+    fixture.next_session();
+    assert!(fixture.state.is_idle());
+    assert_eq!(fixture.send(), None);
+    assert!(matches!(fixture.request(1), Incoming::Execute(_)));
+}
