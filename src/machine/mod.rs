@@ -293,6 +293,11 @@ impl Machine {
         self.handshake.session().is_some() && matches!(self.listening, Listening::Yes)
     }
 
+    #[cfg(test)]
+    pub(crate) const fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
+
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.round_trip.measured()
     }

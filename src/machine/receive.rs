@@ -111,7 +111,7 @@ impl<'f> Messages<'f> {
                 return None;
             }
             let Some(Ok(message)) = self.messages.next() else { break };
-            match machine.deliver(parts, message) {
+            match machine.deliver(parts, packet.number, message) {
                 Delivered::Message(message) => {
                     packet.has_news = true;
                     return Some(message);
@@ -318,7 +318,7 @@ impl Machine {
     }
 
     /// One message of a packet, taken by the application.
-    fn deliver<'f>(&mut self, parts: &mut Parts<'_>, message: WireMessage<'f>) -> Delivered<'f> {
+    fn deliver<'f>(&mut self, parts: &mut Parts<'_>, number: PacketNumber, message: WireMessage<'f>) -> Delivered<'f> {
         let delivered = match message {
             WireMessage::Request { slot, sequence, key, time_to_live, payload } => {
                 match self.replies(parts).handle_request(slot, sequence) {
@@ -355,7 +355,7 @@ impl Machine {
                     Taken::Wait => Delivered::Wait,
                 }
             }
-            WireMessage::Publish(publish) => match self.out.publishes.take(publish.sequence) {
+            WireMessage::Publish(publish) => match self.out.publishes.take(number.get() as u32, publish.sequence) {
                 Some(missed) => {
                     Delivered::Message(Message::Publish { key: publish.key, missed, payload: publish.payload })
                 }

@@ -11,6 +11,9 @@ use crate::time::{Duration, Instant};
 /// So many probes go unanswered before the peer is presumed gone. At 30 % loss each way that happens once in 10⁵ by chance.
 const PATIENCE: u8 = 16;
 
+/// However short the round trip, a storm of frames draws no more than a hundred HELLOs a second.
+const MIN_HELLO_INTERVAL: u32 = 10_000;
+
 impl Machine {
     pub(crate) fn handle_timeout(&mut self, parts: &mut Parts<'_>, now: Instant) {
         self.advance(now);
@@ -152,9 +155,9 @@ impl Machine {
         }
     }
 
-    /// How often frames of a peer may draw a HELLO in the long run: once a round trip.
+    /// How often frames of a peer may draw a HELLO in the long run (`PROTOCOL.md §8.5`).
     pub(super) fn hello_interval(&self) -> u32 {
-        self.round_trip.probe_micros()
+        self.round_trip.probe_micros().max(MIN_HELLO_INTERVAL)
     }
 }
 

@@ -35,23 +35,29 @@ pub(crate) struct PublishesState {
     next: u16,
     /// Sequence of the next one expected.
     expected: u16,
+    /// Low half of the number of the packet that brought the last one.
+    newest: u32,
 }
 
 impl PublishesState {
     pub(crate) const fn new() -> Self {
-        Self { waiting: 0, in_last: 0, next: 0, expected: 0 }
+        Self { waiting: 0, in_last: 0, next: 0, expected: 0, newest: 0 }
     }
 
     pub(crate) const fn has_waiting(&self) -> bool {
         self.waiting > 0
     }
 
-    /// Takes note of a publish that came: how many were missed before it, `None` if a newer one came first.
-    pub(crate) fn take(&mut self, sequence: u16) -> Option<u16> {
+    /// Takes note of a publish that came in packet `number`: how many were missed before it, `None` if a newer one came first.
+    ///
+    /// Packets tell the order: after a long outage the sequences may have wrapped.
+    pub(crate) fn take(&mut self, number: u32, sequence: u16) -> Option<u16> {
         let missed = sequence.wrapping_sub(self.expected);
-        if missed > u16::MAX / 2 {
+        let ahead = number.wrapping_sub(self.newest);
+        if ahead > u32::MAX / 2 || ahead == 0 && missed > u16::MAX / 2 {
             return None;
         }
+        self.newest = number;
         self.expected = sequence.wrapping_add(1);
         Some(missed)
     }
@@ -131,6 +137,7 @@ impl Publishes<'_> {
         self.last_was_taken();
         self.state.next = 0;
         self.state.expected = 0;
+        self.state.newest = 0;
     }
 
     /// Gives up those that are longer than `limit`, the peer's largest payload.

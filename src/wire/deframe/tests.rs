@@ -1,8 +1,3 @@
-#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects)]
-
-extern crate std;
-
-use std::vec;
 use std::vec::Vec;
 
 use fastrand::Rng;

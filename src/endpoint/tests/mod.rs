@@ -1,5 +1,9 @@
 //! Two endpoints in one process, frame by frame.
 
+mod hostile;
+mod numbers;
+mod others;
+
 use std::vec::Vec;
 
 use super::*;
@@ -51,6 +55,31 @@ fn deliver(node: &mut Node, now: Instant, frames: &[Vec<u8>]) -> Vec<(Call, Vec<
     responses
 }
 
+/// Hands frames to a node and counts the requests that reach its handler; nothing is answered.
+fn execute(node: &mut Node, now: Instant, frames: &[Vec<u8>]) -> usize {
+    let mut executed = 0;
+    for frame in frames {
+        let mut frame = frame.clone();
+        let mut messages = node.handle_frame(now, &mut frame);
+        while let Some(message) = messages.next(node) {
+            executed += usize::from(matches!(message, Message::Request { .. }));
+        }
+    }
+    executed
+}
+
+/// Lets time pass until `end` at a node that nobody hears; returns how many frames it sent.
+fn alone(node: &mut Node, end: Instant) -> usize {
+    // What waits for the port needs no timer.
+    let mut sent = frames(node, at(0)).len();
+    for _ in 0..10_000 {
+        let Some(now) = node.poll_timeout().filter(|now| *now <= end) else { return sent };
+        node.handle_timeout(now);
+        sent += frames(node, now).len();
+    }
+    panic!("it never rests");
+}
+
 /// Lets both talk until neither has anything to say.
 fn talk(a: &mut Node, b: &mut Node, now: Instant) -> Vec<(Call, Vec<u8>)> {
     let mut responses = Vec::new();
@@ -90,15 +119,7 @@ fn a_lost_response_is_answered_again_without_a_second_execution() {
     assert_eq!(lost.len(), 1);
     let again = a.poll_timeout().unwrap();
     let repeated = frames(&mut a, again);
-    let mut executed = 0;
-    for frame in &repeated {
-        let mut frame = frame.clone();
-        let mut messages = b.handle_frame(again, &mut frame);
-        while let Some(message) = messages.next(&mut b) {
-            executed += usize::from(matches!(message, Message::Request { .. }));
-        }
-    }
-    assert_eq!(executed, 0);
+    assert_eq!(execute(&mut b, again, &repeated), 0);
     let replies = frames(&mut b, again);
     assert_eq!(deliver(&mut a, again, &replies).len(), 1);
 }
@@ -107,11 +128,7 @@ fn a_lost_response_is_answered_again_without_a_second_execution() {
 fn nobody_there_means_unreachable_and_not_executed() {
     let mut a = node(1);
     let call = a.call(at(0), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
-    let mut greetings = 0;
-    while let Some(now) = a.poll_timeout().filter(|now| *now <= at(1_000)) {
-        a.handle_timeout(now);
-        greetings += frames(&mut a, now).len();
-    }
+    let greetings = alone(&mut a, at(1_000));
     let error = CallError { reason: Reason::Unreachable, executed: Executed::No };
     assert_eq!(events(&mut a), [Event::CallFailed { call, error }]);
     assert!((3..10).contains(&greetings), "{greetings}");
@@ -122,11 +139,7 @@ fn nobody_there_means_unreachable_and_not_executed() {
 fn a_silent_peer_is_lost_when_the_lease_ends_and_the_call_may_have_been_executed() {
     let (mut a, _) = connected();
     let call = a.call(at(1), 7, Semantics::AtMostOnce, Duration::from_secs(60), b"abc").unwrap();
-    let mut sent = 0;
-    while let Some(now) = a.poll_timeout().filter(|now| *now <= at(10_000)) {
-        a.handle_timeout(now);
-        sent += frames(&mut a, now).len();
-    }
+    let sent = alone(&mut a, at(10_000));
     let error = CallError { reason: Reason::PeerLost, executed: Executed::Maybe };
     let lost = Event::Disconnected { reason: SessionEnd::PeerLost, notifies_unconfirmed: 0 };
     assert_eq!(events(&mut a), [lost, Event::CallFailed { call, error }]);

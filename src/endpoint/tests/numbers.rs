@@ -1,0 +1,145 @@
+//! Packet numbers after long silence, and old frames: holes H7 and H15 of the design.
+
+use super::*;
+
+type Publisher = Endpoint<Buffers<48, 2, 2, 2, 1, 1, 10>>;
+
+fn publisher(entropy: u64) -> Publisher {
+    Endpoint::new(at(0), Config::new(Incarnation::random(entropy << 32 | entropy)), Buffers::new())
+}
+
+fn outgoing<S: Storage>(node: &mut Endpoint<S>, now: Instant) -> Vec<Vec<u8>> {
+    let mut buf = [0; 64];
+    core::iter::from_fn(|| node.poll_transmit(now, &mut buf).map(|len| buf[..len].to_vec())).collect()
+}
+
+/// Hands frames over; returns the payloads of all messages.
+fn take<S: Storage>(node: &mut Endpoint<S>, now: Instant, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    for frame in frames {
+        let mut frame = frame.clone();
+        let mut messages = node.handle_frame(now, &mut frame);
+        while let Some(message) = messages.next(node) {
+            match message {
+                Message::Request { id, payload, .. } => {
+                    payloads.push(payload.to_vec());
+                    node.respond(now, id, payload).unwrap();
+                }
+                Message::Response { payload, .. } | Message::Publish { payload, .. } => payloads.push(payload.to_vec()),
+                Message::Notify { .. } => {}
+            }
+        }
+    }
+    payloads
+}
+
+fn exchange<S: Storage, T: Storage>(a: &mut Endpoint<S>, b: &mut Endpoint<T>, now: Instant) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    for _ in 0..20 {
+        let from_a = outgoing(a, now);
+        payloads.extend(take(b, now, &from_a));
+        let from_b = outgoing(b, now);
+        payloads.extend(take(a, now, &from_b));
+    }
+    payloads
+}
+
+/// Publishes `count` times into the void, each in a packet of its own.
+fn shout(node: &mut Publisher, now: Instant, count: usize) -> usize {
+    let mut sent = 0;
+    for _ in 0..count {
+        node.publish(now, 1, b"data").unwrap();
+        sent += outgoing(node, now).len();
+    }
+    sent
+}
+
+#[test]
+fn h7_telemetry_into_an_outage_of_any_length_is_understood_when_it_ends() {
+    for count in [100, 200, 300, 1_000, 40_000, 70_000] {
+        let (mut a, mut b) = (publisher(1), publisher(2));
+        exchange(&mut a, &mut b, at(0));
+        assert!(shout(&mut a, at(1), count) >= count);
+        a.publish(at(2), 1, b"back").unwrap();
+        assert!(exchange(&mut a, &mut b, at(2)).contains(&b"back".to_vec()), "{count}");
+        b.call(at(3), 7, Semantics::AtMostOnce, TIMEOUT, b"call").unwrap();
+        assert_eq!(exchange(&mut b, &mut a, at(3)), [b"call", b"call"], "{count}");
+        assert_eq!((a.stats().sessions, b.stats().sessions), (1, 1));
+    }
+}
+
+#[test]
+fn h7_an_ack_that_became_ambiguous_is_spelt_out_after_a_challenge() {
+    let (mut a, mut b) = (publisher(1), publisher(2));
+    exchange(&mut a, &mut b, at(0));
+    // B has number L of A, carried with one byte; then A sends hundreds that B never hears.
+    shout(&mut a, at(1), 150);
+    a.publish(at(1), 1, b"last").unwrap();
+    let last = outgoing(&mut a, at(1));
+    take(&mut b, at(1), &last);
+    assert!(shout(&mut a, at(1), 600) >= 600);
+    // B calls, and its ack of L names another number at A: the check fails, until B spells it out.
+    b.call(at(2), 7, Semantics::AtMostOnce, Duration::from_secs(5), b"call").unwrap();
+    let mut done = false;
+    for milli in 2..2_000 {
+        let (from_a, from_b) = (outgoing(&mut a, at(milli)), outgoing(&mut b, at(milli)));
+        take(&mut a, at(milli), &from_b);
+        done |= !take(&mut b, at(milli), &from_a).is_empty();
+    }
+    assert!(done, "the answer never came");
+    assert_eq!((a.stats().sessions, b.stats().sessions), (1, 1));
+}
+
+#[test]
+fn at_least_one_packet_in_65_asks_for_an_ack() {
+    let (mut a, mut b) = (publisher(1), publisher(2));
+    exchange(&mut a, &mut b, at(0));
+    let before = b.stats().acks_sent;
+    for milli in 1..=650 {
+        a.publish(at(milli), 1, b"data").unwrap();
+        exchange(&mut a, &mut b, at(milli));
+    }
+    assert_eq!(b.stats().acks_sent - before, 10);
+}
+
+#[test]
+fn h15_a_reply_that_comes_when_its_sequence_has_wrapped_completes_nothing() {
+    let (mut a, mut b) = connected();
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"first").unwrap();
+    let request = frames(&mut a, at(1));
+    deliver(&mut b, at(1), &request);
+    let late = frames(&mut b, at(1));
+    deliver(&mut a, at(1), &late);
+    // 255 more calls in the slot, so that the next one has the sequence of the first.
+    for round in 2..257 {
+        a.call(at(round), 7, Semantics::AtMostOnce, TIMEOUT, b"x").unwrap();
+        assert_eq!(talk(&mut a, &mut b, at(round)).len(), 1, "{round}");
+    }
+    a.call(at(300), 7, Semantics::AtMostOnce, TIMEOUT, b"second").unwrap();
+    let again = frames(&mut a, at(300));
+    assert_eq!(deliver(&mut a, at(300), &late), [], "the late reply completed another call");
+    assert_eq!(deliver(&mut b, at(300), &request), []);
+    assert_eq!(a.stats().dropped.bad_check + a.stats().dropped.too_old, 1);
+    deliver(&mut b, at(300), &again);
+    assert_eq!(talk(&mut a, &mut b, at(300)).len(), 1);
+}
+
+#[test]
+fn h17_a_boot_without_entropy_after_a_quiet_time_enters_a_new_session() {
+    let quiet = || Config::new(Incarnation::none(Duration::from_millis(50)));
+    let mut b = node(2);
+    let mut a = Node::new(at(0), quiet(), Buffers::new());
+    talk(&mut a, &mut b, at(50));
+    a.call(at(51), 7, Semantics::AtMostOnce, TIMEOUT, b"old").unwrap();
+    assert_eq!(talk(&mut a, &mut b, at(51)).len(), 1);
+    let mut a = Node::new(at(100), quiet(), Buffers::new());
+    let call = a.call(at(100), 7, Semantics::AtMostOnce, TIMEOUT, b"new").unwrap();
+    for milli in 150..250 {
+        if let Some(response) = talk(&mut a, &mut b, at(milli)).pop() {
+            assert_eq!(response, (call, b"wen".to_vec()));
+            assert_eq!(b.stats().sessions, 2);
+            return;
+        }
+    }
+    panic!("no answer");
+}
