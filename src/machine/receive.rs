@@ -174,11 +174,7 @@ impl Machine {
             return count(&mut self.stats.dropped.own_echo);
         }
         match self.handshake.handle_hello(&hello) {
-            Verdict::Known => {
-                // It holds the session and asks all the same: perhaps it cannot restore our numbers.
-                self.sent.spell_out();
-                self.received.spell_out();
-            }
+            Verdict::Known => {}
             Verdict::Owed(answer) => self.owed = Some(answer),
             Verdict::Joined { ended, owed } => {
                 self.session_began(parts, ended);
@@ -250,11 +246,11 @@ impl Machine {
 
     /// Restores the numbers of a packet and checks it: under the session, else under the one that may come next.
     fn open(&self, header: &Header, packet: &[u8], check: u32) -> Option<Opened> {
-        let open = |seed: Seed, expected, next_sent, is_candidate| {
+        let open = |seed: Seed, expected, base, next, is_candidate| {
             let number = restore(header.number, header.number_len, expected);
             let ack = match header.ack {
                 Some(field) => {
-                    let largest = restore_ack(field.largest, field.len, next_sent)?;
+                    let largest = restore_ack(field.largest, field.len, base, next)?;
                     Some(Ack { largest, bitmap: field.bitmap, reach: field.reach, is_fresh: field.fresh })
                 }
                 None => None,
@@ -264,10 +260,11 @@ impl Machine {
         };
         self.handshake
             .session()
-            .and_then(|session| open(session.receive, self.received.next(), self.sent.next(), false))
+            .and_then(|session| open(session.receive, self.received.next(), self.sent.base(), self.sent.next(), false))
             .or_else(|| {
                 // Nothing was ever sent in that session, so there is nothing to acknowledge.
-                self.handshake.candidate().and_then(|seed| open(seed, PacketNumber::ZERO, PacketNumber::ZERO, true))
+                const ZERO: PacketNumber = PacketNumber::ZERO;
+                self.handshake.candidate().and_then(|seed| open(seed, ZERO, ZERO, ZERO, true))
             })
     }
 

@@ -39,8 +39,6 @@ pub(crate) struct Received {
     is_repeating: bool,
     /// The first packet of ours that carried an ack of the newest eliciting packet; the low half of its number.
     carrier: Option<u32>,
-    /// Whether acks go in the long form because the peer cannot read the short one.
-    is_long: bool,
 }
 
 impl Received {
@@ -56,7 +54,6 @@ impl Received {
             is_urgent: false,
             is_repeating: false,
             carrier: None,
-            is_long: false,
         }
     }
 
@@ -141,7 +138,6 @@ impl Received {
         let field = AckField {
             largest: largest.get(),
             len: match self.largest_len {
-                _ if self.is_long => 4,
                 1 => 1,
                 2 => 2,
                 _ => 4,
@@ -184,12 +180,6 @@ impl Received {
         if self.carrier.is_some_and(is_reached) {
             self.is_repeating = false;
         }
-        self.is_long = false;
-    }
-
-    /// The peer holds the session and yet cannot read our packets: numbers must be spelt out if they can be ambiguous at all.
-    pub(crate) fn spell_out(&mut self) {
-        self.is_long = self.next.get() >= 0x80;
     }
 
     /// Invariants: an owed ack is repeated, and urgency is owed.

@@ -61,13 +61,11 @@ pub(crate) struct Sent {
     len: u16,
     /// Packets since the last one that asked for an ack.
     uneliciting: u8,
-    /// Whether numbers are sent in full because the peer cannot read the short form.
-    is_long: bool,
 }
 
 impl Sent {
     pub(crate) const fn new() -> Self {
-        Self { next: PacketNumber::ZERO, base: PacketNumber::ZERO, head: 0, len: 0, uneliciting: 0, is_long: false }
+        Self { next: PacketNumber::ZERO, base: PacketNumber::ZERO, head: 0, len: 0, uneliciting: 0 }
     }
 
     /// The number of the next packet.
@@ -75,19 +73,19 @@ impl Sent {
         self.next
     }
 
+    /// The largest acknowledged number plus one: the base for restoring truncated acks.
+    pub(crate) const fn base(&self) -> PacketNumber {
+        self.base
+    }
+
     /// Bytes that the next packet carries of its number: a hard rule for every packet (H7 of the design, `PROTOCOL.md §5.1`).
     pub(crate) const fn next_len(&self) -> usize {
-        if self.is_long { 4 } else { number_len(self.next, self.base) }
+        number_len(self.next, self.base)
     }
 
     /// Whether the next packet must ask for an ack, so that numbers do not run away from what the peer has acknowledged.
     pub(crate) const fn must_elicit(&self) -> bool {
         self.uneliciting >= MAX_UNELICITING
-    }
-
-    /// The peer cannot read our packets: spell numbers out until one is acknowledged.
-    pub(crate) fn spell_out(&mut self) {
-        self.is_long = self.next.get() >= 0x80;
     }
 
     pub(crate) fn is_full(&self, log: &[Transmission]) -> bool {
@@ -144,7 +142,6 @@ impl Sent {
         let is_news = ack.largest >= self.base;
         if is_news {
             self.base = ack.largest.next();
-            self.is_long = false;
         }
         let largest = ack.largest.get() as u32;
         let mut sample = None;
@@ -351,7 +348,5 @@ mod tests {
         assert!(sent.must_elicit());
         sent.handle_ack(&mut [], T0, &ack(39_999, u64::MAX, 64), |_| ());
         assert_eq!(sent.next_len(), 1);
-        sent.spell_out();
-        assert_eq!(sent.next_len(), 4);
     }
 }

@@ -9,6 +9,8 @@ mod header;
 mod hello;
 mod message;
 mod number;
+#[cfg(test)]
+mod vectors;
 
 pub use deframe::{Deframer, DeframerStats};
 pub use describe::{Description, describe};

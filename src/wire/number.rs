@@ -60,12 +60,11 @@ pub(crate) fn restore(truncated: u64, len: usize, expected: PacketNumber) -> Pac
     PacketNumber(restored)
 }
 
-/// The largest number below `next` with the low `len` bytes `truncated`, `None` if there is none (`PROTOCOL.md §6`).
-pub(crate) fn restore_ack(truncated: u64, len: usize, next: PacketNumber) -> Option<PacketNumber> {
-    let window = window(len);
-    let newest = next.0.checked_sub(1)?;
-    let candidate = (newest & !window.saturating_sub(1)) | truncated;
-    if candidate <= newest { Some(PacketNumber(candidate)) } else { candidate.checked_sub(window).map(PacketNumber) }
+/// The number below `next` with the low `len` bytes `truncated` that is nearest to `base`, the largest acknowledged one plus one; `None` if there is none (`PROTOCOL.md §6`).
+///
+/// The peer gives an ack number the bytes that its packet had, so the rule of [`number_len`] makes this unambiguous as well.
+pub(crate) fn restore_ack(truncated: u64, len: usize, base: PacketNumber, next: PacketNumber) -> Option<PacketNumber> {
+    Some(restore(truncated, len, base)).filter(|number| *number < next)
 }
 
 /// How many numbers `len` bytes tell apart.
@@ -103,10 +102,15 @@ mod tests {
 
     #[test]
     fn an_ack_of_what_was_never_sent_is_refused() {
-        assert_eq!(restore_ack(0, 1, number(0)), None);
-        assert_eq!(restore_ack(5, 1, number(5)), None);
-        assert_eq!(restore_ack(4, 1, number(5)), Some(number(4)));
-        assert_eq!(restore_ack(0xFF, 1, number(0x105)), Some(number(0xFF)));
-        assert_eq!(restore_ack(0x104, 4, number(0x104)), None);
+        assert_eq!(restore_ack(0, 1, number(0), number(0)), None);
+        assert_eq!(restore_ack(5, 1, number(3), number(5)), None);
+        assert_eq!(restore_ack(4, 1, number(3), number(5)), Some(number(4)));
+        assert_eq!(restore_ack(0x104, 4, number(0x100), number(0x104)), None);
+    }
+
+    #[test]
+    fn an_ack_is_restored_however_many_packets_were_sent_since() {
+        assert_eq!(restore_ack(0x7F, 1, number(0x10), number(100_000)), Some(number(0x7F)));
+        assert_eq!(restore_ack(0xFF, 1, number(0x105), number(100_000)), Some(number(0xFF)));
     }
 }
