@@ -1,5 +1,6 @@
 //! What a node is told once, when it is made.
 
+use crate::session::mix;
 use crate::time::Duration;
 
 /// Where a node's protection against frames from its earlier lives comes from (`PROTOCOL.md §8.4`).
@@ -24,19 +25,21 @@ impl Incarnation {
     }
 
     /// From a counter that was incremented and written to non-volatile memory before this call, at each boot. 0 counts as 1.
-    pub const fn boot_counter(count: u32) -> Self {
+    ///
+    /// `node` is any number that the other end of the link does not have: a serial number, or 1 and 2.
+    pub const fn boot_counter(node: u32, count: u32) -> Self {
         let number = if count == 0 { 1 } else { count };
-        Self { number, challenge_seed: crate::session::mix(number), quiet: Duration::ZERO }
+        Self { number, challenge_seed: mix(mix(node).wrapping_add(number)), quiet: Duration::ZERO }
     }
 
-    /// From nothing. The node stays deaf and mute for `quiet` after its boot.
+    /// From nothing. The node stays deaf and mute for `quiet` after its boot. `node` is any number that the other end of the link does not have.
     ///
     /// Such a node cannot tell a frame of an earlier life from a new one. It is safe only if no frame of either direction
     /// survives `quiet`: on a direct UART, longer than both drivers' buffers (the host's serial buffer!) take to drain. Where that
     /// cannot be promised, do not use at-most-once calls, or find entropy: an ADC's noise, uninitialised SRAM, the cycle counter
     /// when the first byte arrives.
-    pub const fn none(quiet: Duration) -> Self {
-        Self { number: 0, challenge_seed: 0, quiet }
+    pub const fn none(node: u32, quiet: Duration) -> Self {
+        Self { number: 0, challenge_seed: mix(node), quiet }
     }
 }
 

@@ -25,6 +25,8 @@ use outgoing::{OutgoingState, Ping};
 pub(crate) struct Machine {
     /// The latest moment that the caller has told.
     now: Instant,
+    /// Whether the last one told was earlier: then measured times are worth nothing.
+    is_clamped: bool,
     config: Settings,
 
     handshake: Handshake,
@@ -46,7 +48,7 @@ pub(crate) struct Machine {
     round_trip: RoundTrip,
     /// When the last good packet came.
     heard_at: Instant,
-    /// Probes since then.
+    /// Repetitions since an ack told of a message that had not been acknowledged.
     unanswered: u8,
 
     out: OutgoingState,
@@ -74,6 +76,8 @@ struct Happened {
     ended: Option<SessionEnd>,
     notifies_unconfirmed: u16,
     has_connected: bool,
+    /// Whether the application was last told that there is a session.
+    is_told: bool,
     version: Option<u8>,
 }
 
@@ -104,6 +108,7 @@ impl Machine {
         let round_trip = RoundTrip::new(config.initial_round_trip, config.granularity);
         Self {
             now,
+            is_clamped: false,
             config: Settings {
                 lease: config.lease.as_micros_u32(),
                 heartbeat: config.heartbeat.as_micros_u32(),
@@ -126,7 +131,13 @@ impl Machine {
             unanswered: 0,
             out: OutgoingState::new(),
             held: HeldState::new(),
-            happened: Happened { ended: None, notifies_unconfirmed: 0, has_connected: false, version: None },
+            happened: Happened {
+                ended: None,
+                notifies_unconfirmed: 0,
+                has_connected: false,
+                is_told: false,
+                version: None,
+            },
             listening: if quiet == Duration::ZERO { Listening::Yes } else { Listening::Quiet },
             last: LastFrame::None,
             stats: Stats::default(),
@@ -135,6 +146,7 @@ impl Machine {
 
     /// Takes note of the time. A clock that runs backwards is clamped.
     fn advance(&mut self, now: Instant) {
+        self.is_clamped = now < self.now;
         self.now = self.now.max(now);
         if self.listening == Listening::Quiet && self.greet_at <= self.now {
             self.listening = Listening::Yes;
@@ -259,11 +271,18 @@ impl Machine {
     // What has happened.
 
     pub(crate) fn poll_event(&mut self, parts: &mut Parts<'_>) -> Option<Event> {
+        // A session that began and ended since the last time is told of as well.
+        if self.happened.ended.is_some() && !self.happened.is_told {
+            self.happened.is_told = true;
+            return Some(Event::Connected);
+        }
         if let Some(reason) = self.happened.ended.take() {
+            self.happened.is_told = false;
             let notifies_unconfirmed = core::mem::take(&mut self.happened.notifies_unconfirmed);
             return Some(Event::Disconnected { reason, notifies_unconfirmed });
         }
         if core::mem::take(&mut self.happened.has_connected) {
+            self.happened.is_told = true;
             return Some(Event::Connected);
         }
         if let Some(version) = self.happened.version.take() {

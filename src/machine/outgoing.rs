@@ -151,6 +151,14 @@ impl Outgoing<'_> {
         }
     }
 
+    /// The port did not take the packet with the last transmission of `message`.
+    pub(super) fn refused(&mut self, message: MessageId) {
+        match message {
+            MessageId::Request { .. } | MessageId::Cancel { .. } => self.calls.refused(message),
+            _ => self.repeat(message),
+        }
+    }
+
     /// The peer has `message`.
     pub(super) fn acked(&mut self, message: MessageId) {
         match message {

@@ -271,7 +271,6 @@ impl Machine {
     /// A packet that proves the peer alive now.
     fn heard(&mut self) {
         self.heard_at = self.now;
-        self.unanswered = 0;
         self.suspect_since = None;
         if matches!(self.out.ping, Ping::Sent(_)) {
             self.out.ping = Ping::Idle;
@@ -284,17 +283,16 @@ impl Machine {
 
     fn handle_ack(&mut self, parts: &mut Parts<'_>, ack: &Ack) {
         let (mut out, log) = self.out.with(parts);
-        let sample = self.sent.handle_ack(log, self.now, ack, |message| out.acked(message));
-        if let Some(sample) = sample {
-            self.round_trip.add(sample);
+        let unanswered = &mut self.unanswered;
+        let sample = self.sent.handle_ack(log, self.now, ack, |message| {
+            out.acked(message);
+            *unanswered = 0;
+        });
+        if let Some(sample) = sample.filter(|_| !self.is_clamped) {
+            self.round_trip.learn(sample);
         }
         self.received.peer_has(ack.largest);
-        let age = self.round_trip.lost_micros();
-        self.sent.take_lost(log, self.now, age, |message, number| {
-            if out.needs(message, number) {
-                out.repeat(message);
-            }
-        });
+        self.repeat_lost(parts);
     }
 
     /// A frame came that cannot be read: garbled, or the peer holds another session (`PROTOCOL.md §8.5`).
@@ -379,8 +377,7 @@ impl Machine {
             self.received.note(self.now, packet.number, packet.number_len, packet.is_eliciting, packet.has_news);
         }
         if packet.is_eliciting && !packet.has_news {
-            // The peer repeats itself: it has missed something of ours, which goes out together with the ack.
-            self.repeat_older_than(parts, self.round_trip.overdue_micros());
+            self.repeat_overdue(parts);
         }
         self.check_invariants(parts);
     }

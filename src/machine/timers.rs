@@ -8,7 +8,8 @@ use crate::stats::count;
 use crate::storage::Parts;
 use crate::time::{Duration, Instant};
 
-/// So many probes go unanswered before the peer is presumed gone. At 30 % loss each way that happens once in 10⁵ by chance.
+/// So many repetitions go unanswered before the peer is presumed gone, or much farther than was measured. At 30 % loss each way that happens
+/// once in 10⁵ by chance.
 const PATIENCE: u8 = 16;
 
 /// However short the round trip, a storm of frames draws no more than a hundred HELLOs a second.
@@ -60,7 +61,7 @@ impl Machine {
         let lease_end = self.heard_at + Duration::from_micros(u64::from(self.config.lease));
         let keepalive = (self.out.ping == Ping::Idle).then(|| self.keepalive_at());
         let ack = self.received.ack_at(self.now, &self.round_trip);
-        let lost = self.sent.lost_at(parts.sent, self.now, self.round_trip.lost_micros());
+        let lost = self.sent.lost_at(parts.sent, self.now, self.patient(self.round_trip.lost_micros()));
         let probe = if self.can_send(parts, window) { None } else { self.probe_at(parts) };
         [Some(lease_end), keepalive, self.suspect_at(), ack, lost, probe].into_iter().flatten().min()
     }
@@ -82,14 +83,22 @@ impl Machine {
     }
 
     /// Sends again what is lost: a later packet was acknowledged and the reordering window is over.
-    fn repeat_lost(&mut self, parts: &mut Parts<'_>) {
-        let age = self.round_trip.lost_micros();
+    pub(super) fn repeat_lost(&mut self, parts: &mut Parts<'_>) {
+        let age = self.patient(self.round_trip.lost_micros());
         let (mut out, log) = self.out.with(parts);
+        let mut has_any = false;
         self.sent.take_lost(log, self.now, age, |message, number| {
             if out.needs(message, number) {
                 out.repeat(message);
+                has_any = true;
             }
         });
+        self.repeated(has_any);
+    }
+
+    /// The peer repeats itself, so it has missed something of ours: all that is overdue is sent again.
+    pub(super) fn repeat_overdue(&mut self, parts: &mut Parts<'_>) {
+        self.repeat_older_than(parts, self.patient(self.round_trip.overdue_micros()));
     }
 
     /// Sends again what has waited too long for its ack, unless something else goes out that will tell.
@@ -98,12 +107,11 @@ impl Machine {
         let window = session.peer.offer.notify_window;
         if !self.can_send(parts, window) && self.repeat_older_than(parts, self.probe_interval()) {
             count(&mut self.stats.probes);
-            self.unanswered = self.unanswered.saturating_add(1);
         }
     }
 
     /// Sends again all that went out at least `age` microseconds ago and is not acknowledged; returns whether there was any.
-    pub(super) fn repeat_older_than(&mut self, parts: &mut Parts<'_>, age: u32) -> bool {
+    fn repeat_older_than(&mut self, parts: &mut Parts<'_>, age: u32) -> bool {
         let (mut out, log) = self.out.with(parts);
         let mut has_any = false;
         self.sent.each(log, self.now, |message, number, elapsed| {
@@ -116,7 +124,13 @@ impl Machine {
             }
             true
         });
+        self.repeated(has_any);
         has_any
+    }
+
+    /// Takes note of a repetition.
+    fn repeated(&mut self, has_any: bool) {
+        self.unanswered = self.unanswered.saturating_add(u8::from(has_any));
     }
 
     fn probe_at(&mut self, parts: &mut Parts<'_>) -> Option<Instant> {
@@ -130,12 +144,18 @@ impl Machine {
         age.map(|age| self.now.stamp().deadline(self.now, interval.saturating_sub(age)))
     }
 
-    /// How long an ack is waited for. It does not grow with losses, which on a wire of one's own do not mean load; only a peer that is presumed gone is probed less and less often.
+    /// How long an ack is waited for. It does not grow with losses, which on a wire of one's own do not mean load; only when nothing new was acknowledged for long it doubles each
+    /// time: the peer is gone, or the round trip is much longer than was measured and the log forgets packets before their acks come.
     fn probe_interval(&self) -> u32 {
         let interval = self.round_trip.probe_micros();
         let in_vain = u32::from(self.unanswered.saturating_sub(PATIENCE));
         let stretched = if in_vain < 16 { interval.saturating_mul(1 << in_vain) } else { u32::MAX };
         stretched.min(self.config.heartbeat).max(interval)
+    }
+
+    /// `micros`, but no less than the probe interval once that grows.
+    fn patient(&self, micros: u32) -> u32 {
+        if self.unanswered > PATIENCE { micros.max(self.probe_interval()) } else { micros }
     }
 
     fn keepalive_at(&self) -> Instant {

@@ -42,7 +42,7 @@ impl Machine {
         Some(len)
     }
 
-    /// The port did not take the last frame. What it carried is sent in another one; for the outcome of calls it counts as sent.
+    /// The port did not take the last frame: what it carried is sent in another one.
     pub(crate) fn handle_refused(&mut self, parts: &mut Parts<'_>) {
         match core::mem::replace(&mut self.last, LastFrame::None) {
             LastFrame::None => return,
@@ -59,7 +59,7 @@ impl Machine {
                 let (mut out, log) = self.out.with(parts);
                 while let Some((message, number)) = self.sent.pop_last(log) {
                     if out.needs(message, number) {
-                        out.repeat(message);
+                        out.refused(message);
                     }
                 }
                 out.publishes.last_was_refused();

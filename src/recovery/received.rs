@@ -201,7 +201,7 @@ mod tests {
 
     fn round_trip() -> RoundTrip {
         let mut round_trip = RoundTrip::new(Duration::from_millis(10), Duration::ZERO);
-        round_trip.add(16_000);
+        round_trip.learn(crate::recovery::Sample::Exactly(16_000));
         round_trip
     }
 

@@ -1,9 +1,13 @@
 //! The round trip, measured (`PROTOCOL.md §9.1`).
 
+use super::Sample;
 use crate::time::Duration;
 
 /// Samples kept. 8 and 16 did equally well when measured; 8 cost less memory.
 const SAMPLES: usize = 8;
+
+/// No wire answers sooner, but a clock of low resolution may say so: five bytes at a megabaud.
+const MIN_PROBE_MICROS: u32 = 50;
 
 /// The median of the latest samples: no more than half of them can mislead it, whatever they say.
 #[derive(Debug)]
@@ -30,8 +34,17 @@ impl RoundTrip {
         }
     }
 
-    /// Adds a sample, in microseconds.
-    pub(crate) fn add(&mut self, sample: u32) {
+    /// Takes note of what an ack tells. That a round trip takes at least so long is news only if it was believed to be shorter: so a belief that is far too short, by which packets are
+    /// forgotten before their acks come, mends itself.
+    pub(crate) fn learn(&mut self, sample: Sample) {
+        match sample {
+            Sample::Exactly(micros) => self.add(micros),
+            Sample::AtLeast(micros) if micros > self.estimate => self.add(micros),
+            Sample::AtLeast(_) => {}
+        }
+    }
+
+    fn add(&mut self, sample: u32) {
         if let Some(slot) = self.samples.get_mut(usize::from(self.at)) {
             *slot = sample;
         }
@@ -56,7 +69,7 @@ impl RoundTrip {
 
     /// After so many microseconds a packet without an ack is sent again: 17/16 of the round trip. A sixteenth leaves room for jitter, more would be felt at every lost frame.
     pub(crate) fn probe_micros(&self) -> u32 {
-        self.micros().saturating_add((self.micros() / 16).max(self.granularity)).saturating_add(1)
+        self.micros().saturating_add((self.micros() / 16).max(self.granularity)).max(MIN_PROBE_MICROS)
     }
 
     /// After so many microseconds a packet is lost if a later one was acknowledged: 21/16 of the round trip. The difference is the
@@ -87,7 +100,7 @@ mod tests {
 
     fn round_trip(samples: &[u32]) -> RoundTrip {
         let mut round_trip = RoundTrip::new(Duration::from_millis(10), Duration::ZERO);
-        samples.iter().for_each(|sample| round_trip.add(*sample));
+        samples.iter().for_each(|sample| round_trip.learn(Sample::Exactly(*sample)));
         round_trip
     }
 
@@ -107,6 +120,15 @@ mod tests {
         assert_eq!(round_trip(&[]).micros(), 15_000);
         assert_eq!(round_trip(&[]).measured(), None);
         assert_eq!(round_trip(&[7]).measured(), Some(Duration::from_micros(7)));
+    }
+
+    #[test]
+    fn a_lower_bound_counts_only_if_it_is_news() {
+        let mut round_trip = round_trip(&[100]);
+        round_trip.learn(Sample::AtLeast(100));
+        assert_eq!(round_trip.micros(), 100);
+        round_trip.learn(Sample::AtLeast(300));
+        assert_eq!(round_trip.micros(), 300);
     }
 
     #[test]

@@ -51,6 +51,15 @@ impl Ack {
     }
 }
 
+/// What a fresh ack tells of the round trip, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sample {
+    /// The time since its packet went out.
+    Exactly(u32),
+    /// The time since a later packet went out: the log does not know, or has forgotten, its own.
+    AtLeast(u32),
+}
+
 /// The sending side of a packet-number space. The log is a ring in lent memory, oldest first.
 #[derive(Debug)]
 pub(crate) struct Sent {
@@ -131,14 +140,14 @@ impl Sent {
         Some((entry.message?, last))
     }
 
-    /// Handles an ack: `acked` is told each message that has arrived. Returns the microseconds since the packet `largest` went out if this ack is a round-trip sample.
+    /// Handles an ack: `acked` is told each message that has arrived. Says what the ack tells of the round trip, if it is fresh.
     pub(crate) fn handle_ack(
         &mut self,
         log: &mut [Transmission],
         now: Instant,
         ack: &Ack,
         mut acked: impl FnMut(MessageId),
-    ) -> Option<u32> {
+    ) -> Option<Sample> {
         let is_news = ack.largest >= self.base;
         if is_news {
             self.base = ack.largest.next();
@@ -150,19 +159,21 @@ impl Sent {
             let Some(entry) = log.get_mut(index) else { break };
             let behind = largest.wrapping_sub(entry.number);
             if behind > u32::MAX / 2 {
+                // Sent later than the packet that the ack names.
+                sample = sample.or(Some(Sample::AtLeast(entry.at.elapsed_micros(now))));
                 break;
             }
             if ack.covers(behind)
                 && let Some(message) = entry.message.take()
             {
                 acked(message);
-                if behind == 0 && is_news && ack.is_fresh {
-                    sample = Some(entry.at.elapsed_micros(now));
+                if behind == 0 {
+                    sample = Some(Sample::Exactly(entry.at.elapsed_micros(now)));
                 }
             }
         }
         self.trim(log);
-        sample
+        sample.filter(|_| is_news && ack.is_fresh)
     }
 
     /// Removes the packets that are lost, those older than `age` microseconds of which a later one was acknowledged; `lost` is told their messages and numbers.
@@ -268,7 +279,7 @@ mod tests {
         sent
     }
 
-    fn acked(sent: &mut Sent, log: &mut [Transmission], ack: &Ack) -> (Vec<MessageId>, Option<u32>) {
+    fn acked(sent: &mut Sent, log: &mut [Transmission], ack: &Ack) -> (Vec<MessageId>, Option<Sample>) {
         let mut messages = Vec::new();
         let sample = sent.handle_ack(log, T0 + Duration::from_micros(100), ack, |message| messages.push(message));
         sent.check_invariants(log);
@@ -279,7 +290,10 @@ mod tests {
     fn an_ack_reports_what_its_bitmap_covers_and_nothing_else() {
         let mut log = [Transmission::NONE; 8];
         let mut sent = sent(&mut log, 6);
-        assert_eq!(acked(&mut sent, &mut log, &ack(4, 0b0101, 8)), (vec![notify(1), notify(3), notify(4)], Some(96)));
+        assert_eq!(
+            acked(&mut sent, &mut log, &ack(4, 0b0101, 8)),
+            (vec![notify(1), notify(3), notify(4)], Some(Sample::Exactly(96)))
+        );
         assert_eq!(acked(&mut sent, &mut log, &ack(4, 0b0101, 8)), (vec![], None));
         assert_eq!(acked(&mut sent, &mut log, &ack(4, u64::MAX, 2)).0, vec![notify(2)]);
     }

@@ -54,6 +54,8 @@ pub struct CallSlot {
     is_idempotent: bool,
     /// Sent in an earlier session: what the peer says in this one is not the whole truth.
     is_dirty: bool,
+    /// Sent more than once in this session.
+    is_repeated: bool,
 }
 
 impl CallSlot {
@@ -69,6 +71,7 @@ impl CallSlot {
         sequence: 0,
         is_idempotent: false,
         is_dirty: false,
+        is_repeated: false,
     };
 
     /// *executed: no*, unless the call may have been executed in an earlier session.
@@ -349,6 +352,7 @@ impl Calls<'_> {
     pub(crate) fn sent(&mut self, index: u8, number: u32) -> Option<(MessageId, bool)> {
         let slot = self.slots.get_mut(usize::from(index))?;
         let was_sent = self.state.fresh & bit(index) == 0 || slot.state == State::Queued && slot.is_dirty;
+        slot.is_repeated = slot.state != State::Queued;
         if slot.state == State::Queued {
             slot.state = State::Sent;
             slot.sequence = slot.sequence.wrapping_add(1);
@@ -368,6 +372,19 @@ impl Calls<'_> {
     pub(crate) fn needs(&self, message: MessageId, number: u32) -> bool {
         let settled = self.state.fresh | self.state.again | self.state.delivered;
         self.current(message).is_some_and(|(index, slot)| slot.last == number && settled & bit(index) == 0)
+    }
+
+    /// The port did not take the packet with the last transmission of `message`. If it was the first one, the call was never sent in this session.
+    pub(crate) fn refused(&mut self, message: MessageId) {
+        let Some((index, _)) = self.current(message) else { return };
+        match self.slots.get_mut(usize::from(index)) {
+            Some(slot) if slot.state == State::Sent && !slot.is_repeated => {
+                slot.state = State::Queued;
+                slot.sequence = slot.sequence.wrapping_sub(1);
+                self.state.fresh |= bit(index);
+            }
+            _ => self.state.again |= bit(index),
+        }
     }
 
     /// Sends `message` again.

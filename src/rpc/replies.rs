@@ -41,11 +41,14 @@ pub struct ReplySlot {
     taken: u8,
     /// The sequence that the handler runs for.
     running: u8,
+    /// Whether the handler was told that its caller cancelled.
+    is_cancelled: bool,
 }
 
 impl ReplySlot {
     /// An unused slot.
-    pub const IDLE: Self = Self { session: 0, last: 0, len: 0, state: State::Idle, taken: 0, running: 0 };
+    pub const IDLE: Self =
+        Self { session: 0, last: 0, len: 0, state: State::Idle, taken: 0, running: 0, is_cancelled: false };
 
     fn request(&self, slot: u8) -> RequestId {
         RequestId { session: self.session, slot, sequence: self.running }
@@ -117,6 +120,7 @@ impl Replies<'_> {
             slot.state = State::Executing;
             slot.session = replies.session;
             slot.running = sequence;
+            slot.is_cancelled = false;
             replies.used |= bit(index);
             Incoming::Execute(slot.request(index))
         })
@@ -124,10 +128,12 @@ impl Replies<'_> {
 
     /// Handles a cancel. One that overtakes its request consumes the sequence, so that the request cannot run any more.
     pub(crate) fn handle_cancel(&mut self, index: u8, sequence: u8) -> Incoming {
-        if let Some(slot) = self.slots.get(usize::from(index))
+        if let Some(slot) = self.slots.get_mut(usize::from(index))
             && slot.state == State::Executing
             && slot.taken == sequence
+            && !slot.is_cancelled
         {
+            slot.is_cancelled = true;
             self.state.cancelled |= bit(index);
             return Incoming::News;
         }

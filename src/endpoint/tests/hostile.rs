@@ -365,7 +365,7 @@ fn a_clock_that_runs_backwards_is_clamped() {
 
 #[test]
 fn a_node_without_entropy_is_deaf_and_mute_while_it_is_quiet() {
-    let config = Config::new(Incarnation::none(Duration::from_millis(200)));
+    let config = Config::new(Incarnation::none(1, Duration::from_millis(200)));
     let mut a = Node::new(at(0), config, Buffers::new());
     let mut b = node(2);
     let greeting = frames(&mut b, at(10));

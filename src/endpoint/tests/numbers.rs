@@ -120,7 +120,7 @@ fn h15_a_reply_that_comes_when_its_sequence_has_wrapped_completes_nothing() {
 
 #[test]
 fn h17_a_boot_without_entropy_after_a_quiet_time_enters_a_new_session() {
-    let quiet = || Config::new(Incarnation::none(Duration::from_millis(50)));
+    let quiet = || Config::new(Incarnation::none(1, Duration::from_millis(50)));
     let mut b = node(2);
     let mut a = Node::new(at(0), quiet(), Buffers::new());
     talk(&mut a, &mut b, at(50));

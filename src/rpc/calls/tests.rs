@@ -285,3 +285,19 @@ fn a_slot_is_not_used_again_before_its_ending_was_reported() {
     assert_eq!(fixture.calls().poll_ended().unwrap().0, call);
     assert_eq!(fixture.queued(Semantics::AtMostOnce).slot, call.slot);
 }
+
+#[test]
+fn a_request_that_the_port_refused_was_not_sent() {
+    let (mut fixture, call) = Fixture::sent(Semantics::AtMostOnce);
+    fixture.calls().refused(request(1));
+    fixture.calls().check_invariants();
+    fixture.calls().cancel(call);
+    assert_eq!(fixture.ended(), Some((Reason::Cancelled, NO)));
+    // But one that had been sent before was.
+    let (mut fixture, _) = Fixture::sent(Semantics::AtMostOnce);
+    fixture.calls().repeat(request(1));
+    assert_eq!(fixture.send(), [request(1)]);
+    fixture.calls().refused(request(1));
+    fixture.calls().expire(DEADLINE, true);
+    assert_eq!(fixture.ended(), Some((Reason::DeadlineExceeded, MAYBE)));
+}

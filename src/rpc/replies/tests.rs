@@ -138,6 +138,7 @@ fn a_handler_is_told_once_that_its_caller_cancelled_and_may_still_answer() {
     let (mut fixture, id) = Fixture::executing(1);
     assert_eq!(fixture.cancel(1), Incoming::News);
     assert_eq!(fixture.replies().poll_cancelled(), Some(id));
+    assert_eq!(fixture.cancel(1), Incoming::Old);
     assert_eq!(fixture.replies().poll_cancelled(), None);
     fixture.replies().respond(id, 8, b"xyz").unwrap();
     assert_eq!(fixture.cancel(1), Incoming::Old);
