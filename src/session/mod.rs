@@ -104,7 +104,6 @@ impl Handshake {
     pub(crate) fn is_own(&self, hello: &Hello) -> bool {
         let is_ours = |challenge: u32| hello.from.challenge == challenge;
         hello.from.incarnation == self.incarnation
-            && self.incarnation != 0
             && (is_ours(self.next) || self.session.is_some_and(|session| is_ours(session.challenge)))
     }
 

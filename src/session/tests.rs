@@ -166,6 +166,9 @@ fn a_node_recognises_its_own_hello() {
     assert!(a.is_own(&a.hello(Answer::Challenge, OFFER)));
     assert!(a.is_own(&a.hello(Answer::Session, OFFER)));
     assert!(!a.is_own(&b.hello(Answer::Challenge, OFFER)));
+    let none = |node| Handshake::new(&Incarnation::none(node, crate::Duration::ZERO));
+    assert!(none(1).is_own(&none(1).hello(Answer::Challenge, OFFER)));
+    assert!(!none(1).is_own(&none(2).hello(Answer::Challenge, OFFER)));
 }
 
 #[test]
