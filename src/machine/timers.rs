@@ -27,8 +27,7 @@ impl Machine {
             self.session_timers(parts);
         }
         if self.wants_greeting() && self.greet_at <= self.now {
-            let answer = if self.handshake.session().is_some() { Answer::Session } else { Answer::Challenge };
-            self.owed.get_or_insert(answer);
+            self.owed.get_or_insert(self.handshake.greeting());
             self.greet_at = self.now + Duration::from_micros(u64::from(self.greet_interval));
             self.greet_interval = self.greet_interval.saturating_mul(2).min(self.config.heartbeat.max(1));
         }

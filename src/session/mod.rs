@@ -93,8 +93,9 @@ impl Handshake {
         let peer = Peer { end: hello.from, offer: hello.offer };
         if hello.echo == Some(self.next) {
             let (ended, id) = self.join(peer);
-            let owed = (hello.session != Some(id)).then_some(Answer::Session);
-            return Verdict::Joined { ended, owed };
+            // A peer without entropy learns of the session from a packet in it.
+            let is_owed = hello.session != Some(id) && peer.end.incarnation != 0;
+            return Verdict::Joined { ended, owed: is_owed.then_some(Answer::Session) };
         }
         self.unproven = Some(peer);
         Verdict::Owed(Answer::Challenge)
@@ -111,6 +112,17 @@ impl Handshake {
     pub(crate) fn is_outstanding(&self, challenge: u32) -> bool {
         challenge == self.next
             || self.session.is_some_and(|session| !session.is_confirmed && challenge == session.challenge)
+    }
+
+    /// The HELLO to say unasked.
+    ///
+    /// A session HELLO brings a peer into the session that has not entered it. It must not reach a later life of a peer whose challenges
+    /// repeat: that would enter the session of its earlier life, and run its calls again.
+    pub(crate) fn greeting(&self) -> Answer {
+        match &self.session {
+            Some(session) if session.peer.end.incarnation != 0 => Answer::Session,
+            _ => Answer::Challenge,
+        }
     }
 
     /// The seed of packets from the unproven peer, if it has entered the session of both outstanding challenges.

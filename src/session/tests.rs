@@ -180,3 +180,26 @@ fn challenges_of_a_life_never_repeat() {
         a.draw();
     }
 }
+
+#[test]
+fn h17_a_later_life_without_entropy_is_not_led_into_the_session_of_the_earlier_one() {
+    let mut a = node(1);
+    let none = || Handshake::new(&Incarnation::none(2, crate::Duration::ZERO));
+    let mut b = none();
+    b.handle_hello(&a.hello(Answer::Challenge, OFFER));
+    assert!(matches!(a.handle_hello(&b.hello(Answer::Challenge, OFFER)), Verdict::Joined { owed: None, .. }));
+    b.join_candidate();
+    assert!(share_a_session(&a, &b));
+    // B boots again with the same challenge, while A still waits for its first packet.
+    let (old, mut b) = (b.session().unwrap().id, none());
+    assert_eq!(a.greeting(), Answer::Challenge);
+    let mut from_a = true;
+    for _ in 0..4 {
+        let (sender, receiver) = if from_a { (&a, &mut b) } else { (&b, &mut a) };
+        receiver.handle_hello(&sender.hello(Answer::Challenge, OFFER));
+        from_a = !from_a;
+    }
+    b.join_candidate();
+    assert!(share_a_session(&a, &b));
+    assert_ne!(b.session().unwrap().id, old);
+}
