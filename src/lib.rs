@@ -109,3 +109,7 @@ pub use stats::{Dropped, Stats};
 pub use storage::{Buffers, Parts, Storage};
 pub use time::{Duration, Instant};
 pub use wire::frame_len;
+
+// The figure that small firmware is planned with: two calls and two notifies each way in frames of 64 bytes.
+#[cfg(target_pointer_width = "32")]
+const _: () = assert!(size_of::<Endpoint<Buffers<48, 2, 2, 2, 1, 0, 10>>>() <= 1024);
