@@ -13,7 +13,7 @@ use crate::event::{Event, Refusal, RespondError, SendError, SessionEnd};
 use crate::oneway::{Held, HeldState, Publishes};
 use crate::recovery::{Received, RoundTrip, Sent};
 use crate::rpc::{Call, Calls, Replies, RequestId, Semantics};
-use crate::session::{Answer, Handshake, Limiter};
+use crate::session::{Answer, Handshake, Limiter, Owed};
 use crate::stats::{Stats, count};
 use crate::storage::Parts;
 use crate::time::{Duration, Instant, Stamp};
@@ -31,8 +31,8 @@ pub(crate) struct Machine {
 
     handshake: Handshake,
     limiter: Limiter,
-    /// The HELLO to send as soon as the limiter allows.
-    owed: Option<Answer>,
+    /// The HELLOs to send as soon as the limiter allows.
+    owed: Owed,
     /// The challenge of a HELLO of another version, to be answered likewise.
     owed_version: Option<u32>,
     /// When to say HELLO unasked, and how long to wait after that.
@@ -118,7 +118,7 @@ impl Machine {
             },
             handshake: Handshake::new(&config.incarnation),
             limiter: Limiter::new(now),
-            owed: None,
+            owed: Owed::default(),
             owed_version: None,
             greet_at: now + quiet,
             greet_interval: round_trip.micros(),
@@ -178,7 +178,7 @@ impl Machine {
             self.session_ended(parts, SessionEnd::Closed);
         }
         self.calls(parts).close();
-        self.owed = None;
+        self.owed = Owed::default();
         self.owed_version = None;
         self.listening = if has_session { Listening::Closing } else { Listening::Closed };
     }
@@ -370,7 +370,7 @@ impl Machine {
         self.heard_at = self.now;
         self.unanswered = 0;
         self.suspect_since = None;
-        self.owed = None;
+        self.owed = Owed::default();
         self.credit = 0;
         self.last = LastFrame::None;
         self.greet_interval = self.round_trip.probe_micros();
@@ -406,7 +406,7 @@ impl Machine {
     /// The session is over and nothing takes its place.
     fn leave(&mut self, parts: &mut Parts<'_>, reason: SessionEnd) {
         self.handshake.leave();
-        self.owed = None;
+        self.owed = Owed::default();
         self.suspect_since = None;
         self.session_ended(parts, reason);
         self.greet_from(self.now);

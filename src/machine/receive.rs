@@ -175,10 +175,12 @@ impl Machine {
         }
         match self.handshake.handle_hello(&hello) {
             Verdict::Known => {}
-            Verdict::Owed(answer) => self.owed = Some(answer),
+            Verdict::Owed(answer) => self.owed.add(answer),
             Verdict::Joined { ended, owed } => {
                 self.session_began(parts, ended);
-                self.owed = owed;
+                if let Some(answer) = owed {
+                    self.owed.add(answer);
+                }
             }
         }
     }
@@ -276,9 +278,7 @@ impl Machine {
             self.out.ping = Ping::Idle;
         }
         self.handshake.confirm();
-        if self.owed == Some(Answer::Session) {
-            self.owed = None;
-        }
+        self.owed.settle(Answer::Session);
     }
 
     fn handle_ack(&mut self, parts: &mut Parts<'_>, ack: &Ack) {
@@ -308,7 +308,7 @@ impl Machine {
         self.credit = self.credit.saturating_add(earned);
         if usize::from(self.credit) >= Hello::LEN.saturating_add(CHECK_LEN) {
             self.credit = 0;
-            self.owed.get_or_insert(Answer::Challenge);
+            self.owed.add(Answer::Challenge);
         }
     }
 

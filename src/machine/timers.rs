@@ -27,7 +27,7 @@ impl Machine {
             self.session_timers(parts);
         }
         if self.wants_greeting() && self.greet_at <= self.now {
-            self.owed.get_or_insert(self.handshake.greeting());
+            self.owed.add(self.handshake.greeting());
             self.greet_at = self.now + Duration::from_micros(u64::from(self.greet_interval));
             self.greet_interval = self.greet_interval.saturating_mul(2).min(self.config.heartbeat.max(1));
         }
@@ -46,7 +46,7 @@ impl Machine {
     }
 
     fn hello_timeout(&mut self) -> Option<Instant> {
-        if self.owed.is_none() && self.owed_version.is_none() {
+        if self.owed.next().is_none() && self.owed_version.is_none() {
             return self.wants_greeting().then_some(self.greet_at);
         }
         let interval = self.hello_interval();
@@ -75,7 +75,7 @@ impl Machine {
         }
         if self.suspect_at().is_some_and(|at| at <= self.now) {
             self.suspect_since = None;
-            self.owed = Some(Answer::Challenge);
+            self.owed.add(Answer::Challenge);
         }
         self.repeat_lost(parts);
         self.probe(parts);

@@ -47,7 +47,7 @@ impl Machine {
         match core::mem::replace(&mut self.last, LastFrame::None) {
             LastFrame::None => return,
             LastFrame::Hello(answer) => {
-                self.owed.get_or_insert(answer);
+                self.owed.add(answer);
                 self.limiter.give_back();
             }
             LastFrame::Version(challenge) => {
@@ -82,7 +82,7 @@ impl Machine {
     }
 
     fn write_hello(&mut self, parts: &Parts<'_>, buf: &mut [u8]) -> Option<usize> {
-        if self.owed.is_none() && self.owed_version.is_none() {
+        if self.owed.next().is_none() && self.owed_version.is_none() {
             return None;
         }
         let interval = self.hello_interval();
@@ -91,7 +91,7 @@ impl Machine {
             return None;
         }
         let mut writer = Writer::new(buf);
-        if let Some(answer) = self.owed {
+        if let Some(answer) = self.owed.next() {
             self.handshake.hello(answer, self.offer(parts)).write(&mut writer)?;
             self.last = LastFrame::Hello(answer);
         } else if let Some(challenge) = self.owed_version {
@@ -101,8 +101,8 @@ impl Machine {
         let check = plain_check(writer.written());
         writer.u32(check)?;
         match self.last {
-            LastFrame::Hello(_) => {
-                self.owed = None;
+            LastFrame::Hello(answer) => {
+                self.owed.settle(answer);
                 count(&mut self.stats.hellos_sent);
             }
             _ => self.owed_version = None,

@@ -37,6 +37,41 @@ pub(crate) enum Answer {
     Challenge,
 }
 
+/// The HELLOs that are owed, one of each kind at most.
+///
+/// They are kept apart: a challenge that took the place of a session HELLO would let a peer that holds an old session go on holding it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owed {
+    session: bool,
+    challenge: bool,
+}
+
+impl Owed {
+    pub(crate) fn add(&mut self, answer: Answer) {
+        *self.flag(answer) = true;
+    }
+
+    pub(crate) fn settle(&mut self, answer: Answer) {
+        *self.flag(answer) = false;
+    }
+
+    /// The one to send first.
+    pub(crate) const fn next(self) -> Option<Answer> {
+        match self {
+            Self { session: true, .. } => Some(Answer::Session),
+            Self { challenge: true, .. } => Some(Answer::Challenge),
+            _ => None,
+        }
+    }
+
+    fn flag(&mut self, answer: Answer) -> &mut bool {
+        match answer {
+            Answer::Session => &mut self.session,
+            Answer::Challenge => &mut self.challenge,
+        }
+    }
+}
+
 /// What a HELLO leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
