@@ -36,7 +36,7 @@ impl<S: Storage> Endpoint<S> {
     }
 
     pub(crate) fn split(&mut self) -> (&mut Machine, Parts<'_>) {
-        (&mut self.machine, self.storage.parts())
+        (&mut self.machine, self.storage.parts().fitted())
     }
 
     // Inputs.

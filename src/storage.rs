@@ -15,7 +15,7 @@ pub trait Storage {
 
 /// The slices that an endpoint works on. Build them for [`Storage`] where sizes are known only at run time.
 ///
-/// Each `…_payloads` slice holds `payload` bytes for each slot of its kind; a shorter one makes for fewer slots. Of calls and replies at most 32 slots are used.
+/// Each `…_payloads` slice holds `payload` bytes for each slot of its kind; a shorter one makes for fewer slots. At most 32 calls and replies, and 32 767 of all else are used.
 #[derive(Debug)]
 pub struct Parts<'a> {
     /// Largest payload of a message, in bytes; at least 32.
@@ -42,6 +42,38 @@ pub struct Parts<'a> {
     pub publish_payloads: &'a mut [u8],
     /// The log of transmissions: more than calls, replies and notifies together.
     pub sent: &'a mut [Transmission],
+}
+
+impl Parts<'_> {
+    /// Leaves out the slots that there is no memory for, and those beyond what the protocol can name.
+    pub(crate) fn fitted(self) -> Self {
+        let payload = self.payload;
+        Self {
+            payload,
+            calls: fit(self.calls, self.call_payloads, payload, MAX_SLOTS),
+            replies: fit(self.replies, self.reply_payloads, payload, MAX_SLOTS),
+            notifies: fit(self.notifies, self.notify_payloads, payload, MAX_OTHERS),
+            held: fit(self.held, self.held_payloads, payload, MAX_OTHERS),
+            publishes: fit(self.publishes, self.publish_payloads, payload, MAX_OTHERS),
+            sent: {
+                let count = self.sent.len().min(MAX_OTHERS);
+                self.sent.get_mut(..count).unwrap_or_default()
+            },
+            ..self
+        }
+    }
+}
+
+/// Half of the sequences of one-way messages.
+const MAX_OTHERS: usize = 32_767;
+
+/// The slots of which each has its memory, at most `max`.
+fn fit<'a, T>(slots: &'a mut [T], payloads: &[u8], payload: usize, max: usize) -> &'a mut [T] {
+    let mut count = slots.len().min(max);
+    if count.saturating_mul(payload) > payloads.len() {
+        count = payloads.len() / payload.max(1);
+    }
+    slots.get_mut(..count).unwrap_or_default()
 }
 
 impl Storage for Parts<'_> {
@@ -114,11 +146,11 @@ impl<
             assert!(PAYLOAD <= 65_000, "PAYLOAD must be at most 65 000 bytes: a frame has at most 65 535");
             assert!(CALLS <= MAX_SLOTS, "CALLS must be at most 32");
             assert!(REPLIES <= MAX_SLOTS, "REPLIES must be at most 32");
-            assert!(NOTIFY_OUT <= 32_768, "NOTIFY_OUT must be at most 32 768: half of the sequences");
-            assert!(NOTIFY_IN < 32_768, "NOTIFY_IN must be below 32 768: half of the sequences");
-            assert!(PUBLISH <= 32_768, "PUBLISH must be at most 32 768");
+            assert!(NOTIFY_OUT <= MAX_OTHERS, "NOTIFY_OUT must be at most 32 767: half of the sequences");
+            assert!(NOTIFY_IN <= MAX_OTHERS, "NOTIFY_IN must be at most 32 767: half of the sequences");
+            assert!(PUBLISH <= MAX_OTHERS, "PUBLISH must be at most 32 767");
             assert!(SENT > CALLS + REPLIES + NOTIFY_OUT, "SENT must exceed CALLS + REPLIES + NOTIFY_OUT");
-            assert!(SENT < 65_536, "SENT must be below 65 536");
+            assert!(SENT <= MAX_OTHERS, "SENT must be at most 32 767");
         }
         Self {
             sent: [Transmission::NONE; SENT],

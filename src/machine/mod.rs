@@ -31,10 +31,10 @@ pub(crate) struct Machine {
 
     handshake: Handshake,
     limiter: Limiter,
-    /// The HELLOs to send as soon as the limiter allows.
+    /// What to say without a session as soon as the limiter allows.
     owed: Owed,
-    /// The challenge of a HELLO of another version, to be answered likewise.
-    owed_version: Option<u32>,
+    /// The challenge of the last HELLO of another version.
+    foreign_challenge: u32,
     /// When to say HELLO unasked, and how long to wait after that.
     greet_at: Instant,
     greet_interval: u32,
@@ -90,6 +90,8 @@ enum Listening {
     /// Closed, and the peer is still to be told.
     Closing,
     Closed,
+    /// Closed while it was quiet.
+    ClosedQuiet,
 }
 
 /// What the port was given last, in case that it refuses.
@@ -97,7 +99,6 @@ enum Listening {
 enum LastFrame {
     None,
     Hello(Answer),
-    Version(u32),
     Packet { ack_was_owed: Option<bool> },
     Close,
 }
@@ -119,7 +120,7 @@ impl Machine {
             handshake: Handshake::new(&config.incarnation),
             limiter: Limiter::new(now),
             owed: Owed::default(),
-            owed_version: None,
+            foreign_challenge: 0,
             greet_at: now + quiet,
             greet_interval: round_trip.micros(),
             suspect_since: None,
@@ -148,8 +149,12 @@ impl Machine {
     fn advance(&mut self, now: Instant) {
         self.is_clamped = now < self.now;
         self.now = self.now.max(now);
-        if self.listening == Listening::Quiet && self.greet_at <= self.now {
-            self.listening = Listening::Yes;
+        if self.greet_at <= self.now {
+            match self.listening {
+                Listening::Quiet => self.listening = Listening::Yes,
+                Listening::ClosedQuiet => self.listening = Listening::Closed,
+                Listening::Yes | Listening::Closing | Listening::Closed => {}
+            }
         }
     }
 
@@ -157,9 +162,10 @@ impl Machine {
 
     pub(crate) fn connect(&mut self, now: Instant) {
         self.advance(now);
-        if matches!(self.listening, Listening::Closing | Listening::Closed) {
+        if self.is_closed() {
             self.handshake.leave();
-            self.listening = Listening::Yes;
+            self.last = LastFrame::None;
+            self.listening = if self.listening == Listening::ClosedQuiet { Listening::Quiet } else { Listening::Yes };
         }
         self.config.is_active = true;
         if self.listening == Listening::Yes {
@@ -169,7 +175,7 @@ impl Machine {
 
     pub(crate) fn close(&mut self, parts: &mut Parts<'_>, now: Instant) {
         self.advance(now);
-        if matches!(self.listening, Listening::Closing | Listening::Closed) {
+        if self.is_closed() {
             return;
         }
         // The handshake keeps the session until the peer has been told.
@@ -179,8 +185,11 @@ impl Machine {
         }
         self.calls(parts).close();
         self.owed = Owed::default();
-        self.owed_version = None;
-        self.listening = if has_session { Listening::Closing } else { Listening::Closed };
+        self.listening = match self.listening {
+            Listening::Quiet => Listening::ClosedQuiet,
+            _ if has_session => Listening::Closing,
+            _ => Listening::Closed,
+        };
     }
 
     pub(crate) fn call(
@@ -259,13 +268,17 @@ impl Machine {
 
     fn check_payload(&self, parts: &Parts<'_>, payload: &[u8]) -> Result<(), SendError> {
         let limit = self.max_payload(parts);
-        if matches!(self.listening, Listening::Closing | Listening::Closed) {
+        if self.is_closed() {
             Err(SendError::Closed)
         } else if payload.len() > limit {
             Err(SendError::TooLarge { limit: limit as u16 })
         } else {
             Ok(())
         }
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.listening, Listening::Closing | Listening::Closed | Listening::ClosedQuiet)
     }
 
     // What has happened.
@@ -306,6 +319,11 @@ impl Machine {
 
     pub(crate) const fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Tells sessions of this node apart; `None` without one.
+    fn session_id(&self) -> Option<u32> {
+        self.handshake.session().filter(|_| self.is_connected()).map(|session| session.id)
     }
 
     pub(crate) const fn is_connected(&self) -> bool {
@@ -378,7 +396,6 @@ impl Machine {
         let (slots, limit) = (self.usable_calls(parts), self.max_payload(parts));
         let (mut out, _) = self.out.with(parts);
         out.calls.begin_session(slots, limit);
-        out.replies.begin_session();
         let given_up = out.notifies.begin_session(limit);
         out.publishes.begin_session(limit);
         // A packet of ours is the proof that the peer waits for.

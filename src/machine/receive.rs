@@ -105,7 +105,7 @@ impl<'f> Messages<'f> {
     fn take(&mut self, machine: &mut Machine, parts: &mut Parts<'_>) -> Option<Message<'f>> {
         let packet = self.packet.as_mut()?;
         loop {
-            if packet.session != machine.out.replies.session() || !machine.is_connected() {
+            if machine.session_id() != Some(packet.session) {
                 // The session ended under its packet.
                 self.packet = None;
                 return None;
@@ -114,6 +114,11 @@ impl<'f> Messages<'f> {
             match machine.deliver(parts, packet.number, message) {
                 Delivered::Message(message) => {
                     packet.has_news = true;
+                    if self.messages.is_empty() {
+                        // That was all: who does not ask for more has still taken everything.
+                        machine.packet_taken(parts, packet);
+                        self.packet = None;
+                    }
                     return Some(message);
                 }
                 Delivered::News => packet.has_news = true,
@@ -166,7 +171,8 @@ impl Machine {
             Ok(hello) => hello,
             Err(HelloError::Malformed) => return count(&mut self.stats.dropped.bad_hello),
             Err(HelloError::OtherVersion { challenge }) => {
-                self.owed_version = Some(challenge);
+                self.foreign_challenge = challenge;
+                self.owed.add(Answer::Version);
                 return count(&mut self.stats.dropped.other_version);
             }
         };
@@ -212,7 +218,7 @@ impl Machine {
             let ended = self.handshake.join_candidate();
             self.session_began(parts, ended);
         }
-        let arrival = self.received.arrival(opened.number);
+        let arrival = self.received.arrive(opened.number);
         if arrival == Arrival::TooOld {
             count(&mut self.stats.dropped.too_old);
             return None;
@@ -230,7 +236,7 @@ impl Machine {
         let mut messages = Messages {
             messages,
             packet: Some(OpenPacket {
-                session: self.out.replies.session(),
+                session: self.session_id()?,
                 number: opened.number,
                 number_len: header.number_len,
                 is_eliciting: is_eliciting.unwrap_or(false),

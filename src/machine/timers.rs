@@ -39,14 +39,14 @@ impl Machine {
         let deadline = self.calls(parts).next_deadline();
         let rest = match self.listening {
             Listening::Quiet => Some(self.greet_at),
-            Listening::Closing | Listening::Closed => None,
+            Listening::Closing | Listening::Closed | Listening::ClosedQuiet => None,
             Listening::Yes => earliest(self.hello_timeout(), self.session_timeout(parts)),
         };
         earliest(deadline, rest)
     }
 
     fn hello_timeout(&mut self) -> Option<Instant> {
-        if self.owed.next().is_none() && self.owed_version.is_none() {
+        if self.owed.next().is_none() {
             return self.wants_greeting().then_some(self.greet_at);
         }
         let interval = self.hello_interval();

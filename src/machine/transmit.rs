@@ -3,7 +3,7 @@
 use super::outgoing::{Outgoing, Ping};
 use super::{LastFrame, Listening, Machine};
 use crate::recovery::{MessageId, Sent, Transmission};
-use crate::session::Session;
+use crate::session::{Answer, Session};
 use crate::stats::count;
 use crate::storage::Parts;
 use crate::time::{Duration, Instant};
@@ -35,7 +35,7 @@ impl Machine {
                 None => self.write_packet(parts, buf),
             },
             Listening::Closing => self.write_close(buf),
-            Listening::Quiet | Listening::Closed => None,
+            Listening::Quiet | Listening::Closed | Listening::ClosedQuiet => None,
         }?;
         count(&mut self.stats.frames_sent);
         self.check_invariants(parts);
@@ -48,10 +48,6 @@ impl Machine {
             LastFrame::None => return,
             LastFrame::Hello(answer) => {
                 self.owed.add(answer);
-                self.limiter.give_back();
-            }
-            LastFrame::Version(challenge) => {
-                self.owed_version.get_or_insert(challenge);
                 self.limiter.give_back();
             }
             LastFrame::Close => self.listening = Listening::Closing,
@@ -81,33 +77,31 @@ impl Machine {
         has_room(&mut self.sent, log, &out)
     }
 
+    /// What is owed without a session: HELLO or VERSION.
     fn write_hello(&mut self, parts: &Parts<'_>, buf: &mut [u8]) -> Option<usize> {
-        if self.owed.next().is_none() && self.owed_version.is_none() {
-            return None;
-        }
+        let answer = self.owed.next()?;
         let interval = self.hello_interval();
         self.limiter.refill(self.now, interval);
         if !self.limiter.has_token() {
             return None;
         }
         let mut writer = Writer::new(buf);
-        if let Some(answer) = self.owed.next() {
-            self.handshake.hello(answer, self.offer(parts)).write(&mut writer)?;
-            self.last = LastFrame::Hello(answer);
-        } else if let Some(challenge) = self.owed_version {
-            VersionRefusal { version: VERSION, challenge }.write(&mut writer)?;
-            self.last = LastFrame::Version(challenge);
+        match answer {
+            Answer::Session | Answer::Challenge => {
+                self.handshake.hello(answer, self.offer(parts)).write(&mut writer)?;
+            }
+            Answer::Version => {
+                VersionRefusal { version: VERSION, challenge: self.foreign_challenge }.write(&mut writer)?;
+            }
         }
         let check = plain_check(writer.written());
         writer.u32(check)?;
-        match self.last {
-            LastFrame::Hello(answer) => {
-                self.owed.settle(answer);
-                count(&mut self.stats.hellos_sent);
-            }
-            _ => self.owed_version = None,
+        if answer != Answer::Version {
+            count(&mut self.stats.hellos_sent);
         }
+        self.owed.sent(answer);
         self.limiter.take();
+        self.last = LastFrame::Hello(answer);
         Some(writer.len())
     }
 
@@ -187,8 +181,9 @@ impl Machine {
             packed: Packed::default(),
         };
         packer.pack_reliable(&mut out, window, room);
-        packer.pack_publishes(&mut out);
+        // Before the publishes, which could fill every packet.
         packer.pack_ping(&mut out, must_elicit);
+        packer.pack_publishes(&mut out);
         Some(packer.packed)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::event::SendError;
 use crate::storage::{store, stored};
-use crate::wire::{OneWay, WireMessage};
+use crate::wire::{BITMAP_REACH, OneWay, WireMessage};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -53,8 +53,9 @@ impl PublishesState {
     /// Packets tell the order: after a long outage the sequences may have wrapped.
     pub(crate) fn take(&mut self, number: u32, sequence: u16) -> Option<u16> {
         let missed = sequence.wrapping_sub(self.expected);
-        let ahead = number.wrapping_sub(self.newest);
-        if ahead > u32::MAX / 2 || ahead == 0 && missed > u16::MAX / 2 {
+        // The replay window lets no packet pass that is farther behind.
+        let behind = self.newest.wrapping_sub(number);
+        if (1..=BITMAP_REACH + 1).contains(&behind) || behind == 0 && missed > u16::MAX / 2 {
             return None;
         }
         self.newest = number;

@@ -243,7 +243,7 @@ fn the_latest_publish_of_a_key_replaces_one_that_waits() {
 #[test]
 fn a_publish_that_comes_late_is_dropped_and_gaps_are_counted() {
     let mut state = PublishesState::new();
-    let publishes = [(1, 0), (4, 3), (3, 2), (4, 3), (4, 4), (5, 5), (80_000, 5)];
+    let publishes = [(1, 0), (4, 3), (3, 2), (4, 3), (4, 4), (5, 5), (80_000, 5), (80_000 + (1 << 31), 6)];
     let taken: Vec<_> = publishes.into_iter().map(|(number, sequence)| state.take(number, sequence)).collect();
-    assert_eq!(taken, [Some(0), Some(2), None, None, Some(0), Some(0), Some(u16::MAX)]);
+    assert_eq!(taken, [Some(0), Some(2), None, None, Some(0), Some(0), Some(u16::MAX), Some(0)]);
 }

@@ -23,6 +23,8 @@ pub(crate) struct Received {
     next: PacketNumber,
     /// Bit i: number next − 2 − i has come. Numbers below zero have.
     history: u64,
+    /// The largest number that arrived, taken or not, plus one: the replay window ends there. newest ≥ next.
+    newest: PacketNumber,
     /// Bytes with which the largest number came.
     largest_len: u8,
     /// When it came.
@@ -46,6 +48,7 @@ impl Received {
         Self {
             next: PacketNumber::ZERO,
             history: u64::MAX,
+            newest: PacketNumber::ZERO,
             largest_len: 1,
             largest_at: Instant::from_micros(0).stamp(),
             owed_since: Instant::from_micros(0).stamp(),
@@ -62,15 +65,18 @@ impl Received {
         self.next
     }
 
-    pub(crate) fn arrival(&self, number: PacketNumber) -> Arrival {
+    /// A packet has come whose check is right: says what its number means.
+    ///
+    /// Packets whose messages are not taken move the replay window as well: else one that is never taken could come again when sequences have wrapped.
+    pub(crate) fn arrive(&mut self, number: PacketNumber) -> Arrival {
+        let is_too_old = self.newest.distance_from(number).is_some_and(|behind| behind > u64::from(BITMAP_REACH) + 1);
+        self.newest = self.newest.max(number.next());
         match self.next.distance_from(number) {
+            _ if is_too_old => Arrival::TooOld,
             None | Some(0) => Arrival::New,
             Some(1) => Arrival::Duplicate,
-            Some(behind) => match self.history_bit(behind) {
-                None => Arrival::TooOld,
-                Some(bit) if self.history & bit != 0 => Arrival::Duplicate,
-                Some(_) => Arrival::New,
-            },
+            Some(behind) if self.history_bit(behind).is_none_or(|bit| self.history & bit != 0) => Arrival::Duplicate,
+            Some(_) => Arrival::New,
         }
     }
 
@@ -186,6 +192,7 @@ impl Received {
     pub(crate) fn check_invariants(&self) {
         debug_assert!(self.owed == 0 || self.is_repeating);
         debug_assert!(!self.is_urgent || self.owed > 0);
+        debug_assert!(self.newest >= self.next);
         debug_assert!(!self.is_repeating || self.next > PacketNumber::ZERO);
     }
 }
@@ -208,6 +215,7 @@ mod tests {
     fn received(numbers: &[u64]) -> Received {
         let mut received = Received::new();
         for number in numbers {
+            received.arrive(PacketNumber::new(*number));
             received.note(NOW, PacketNumber::new(*number), 1, true, true);
             received.check_invariants();
         }
@@ -239,7 +247,6 @@ mod tests {
 
     #[test]
     fn arrivals_are_told_apart() {
-        let received = received(&[0, 1, 100, 98]);
         for (number, arrival) in [
             (101, Arrival::New),
             (100, Arrival::Duplicate),
@@ -250,8 +257,20 @@ mod tests {
             (0, Arrival::TooOld),
             (500, Arrival::New),
         ] {
-            assert_eq!(received.arrival(PacketNumber::new(number)), arrival, "{number}");
+            let mut received = received(&[0, 1, 100, 98]);
+            assert_eq!(received.arrive(PacketNumber::new(number)), arrival, "{number}");
         }
+    }
+
+    #[test]
+    fn the_replay_window_moves_with_packets_that_are_not_taken() {
+        let mut received = received(&[0]);
+        for number in 1..=66 {
+            assert_eq!(received.arrive(PacketNumber::new(number)), Arrival::New);
+        }
+        assert_eq!(received.arrive(PacketNumber::new(1)), Arrival::TooOld);
+        assert_eq!(received.arrive(PacketNumber::new(2)), Arrival::New);
+        assert_eq!(bitmap(&received), u64::MAX);
     }
 
     #[test]

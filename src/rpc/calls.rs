@@ -22,7 +22,7 @@ pub enum Semantics {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Call {
     slot: u8,
-    generation: u16,
+    generation: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +44,10 @@ pub struct CallSlot {
     deadline: Instant,
     /// Low half of the number of the packet that carried the request or cancel last.
     last: u32,
+    /// Tells the calls of this slot apart.
+    generation: u32,
     key: u16,
     len: u16,
-    generation: u16,
     /// How it ended, until the application has taken note.
     ended: Option<CallError>,
     state: State,

@@ -10,9 +10,9 @@ use crate::wire::{MAX_SLOTS, WireMessage};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RequestId {
-    session: u32,
     slot: u8,
-    sequence: u8,
+    /// Counts the requests that this node was to execute.
+    run: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,27 +31,24 @@ enum State {
 /// The memory of one request and its reply.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplySlot {
-    /// Which session the handler runs for.
-    session: u32,
+    /// What its handler runs as.
+    run: u32,
     /// Low half of the number of the packet that carried the reply last.
     last: u32,
     len: u16,
     state: State,
     /// The last sequence taken, kept until the session ends: a late duplicate must not run again.
     taken: u8,
-    /// The sequence that the handler runs for.
-    running: u8,
     /// Whether the handler was told that its caller cancelled.
     is_cancelled: bool,
 }
 
 impl ReplySlot {
     /// An unused slot.
-    pub const IDLE: Self =
-        Self { session: 0, last: 0, len: 0, state: State::Idle, taken: 0, running: 0, is_cancelled: false };
+    pub const IDLE: Self = Self { run: 0, last: 0, len: 0, state: State::Idle, taken: 0, is_cancelled: false };
 
     fn request(&self, slot: u8) -> RequestId {
-        RequestId { session: self.session, slot, sequence: self.running }
+        RequestId { slot, run: self.run }
     }
 }
 
@@ -71,25 +68,19 @@ pub(crate) enum Incoming {
 /// What the reply cache knows besides its slots.
 #[derive(Debug)]
 pub(crate) struct RepliesState {
-    /// The session that requests belong to: counts the sessions of this node.
-    session: u32,
+    /// How many requests were to be executed so far.
+    runs: u32,
     fresh: u32,
     again: u32,
     /// Slots with a reply that the peer is not known to have, or a handler.
     used: u32,
-    /// Slots whose handler is to be told that its caller cancelled, or that it is an orphan.
-    cancelled: u32,
-    orphaned: u32,
+    /// Slots whose handler is to be told that it is an orphan, or else that its caller cancelled.
+    untold: u32,
 }
 
 impl RepliesState {
     pub(crate) const fn new() -> Self {
-        Self { session: 0, fresh: 0, again: 0, used: 0, cancelled: 0, orphaned: 0 }
-    }
-
-    /// Counts the sessions of this node.
-    pub(crate) const fn session(&self) -> u32 {
-        self.session
+        Self { runs: 0, fresh: 0, again: 0, used: 0, untold: 0 }
     }
 
     pub(crate) const fn is_idle(&self) -> bool {
@@ -118,8 +109,8 @@ impl Replies<'_> {
     pub(crate) fn handle_request(&mut self, index: u8, sequence: u8) -> Incoming {
         self.take(index, sequence, |replies, slot| {
             slot.state = State::Executing;
-            slot.session = replies.session;
-            slot.running = sequence;
+            replies.runs = replies.runs.wrapping_add(1);
+            slot.run = replies.runs;
             slot.is_cancelled = false;
             replies.used |= bit(index);
             Incoming::Execute(slot.request(index))
@@ -134,7 +125,7 @@ impl Replies<'_> {
             && !slot.is_cancelled
         {
             slot.is_cancelled = true;
-            self.state.cancelled |= bit(index);
+            self.state.untold |= bit(index);
             return Incoming::News;
         }
         self.take(index, sequence, |replies, slot| {
@@ -209,14 +200,9 @@ impl Replies<'_> {
         }
         slot.state = state;
         slot.len = len;
-        self.state.cancelled &= !bit(request.slot);
+        self.state.untold &= !bit(request.slot);
         self.state.queue(request.slot);
         Ok(())
-    }
-
-    /// A session begins.
-    pub(crate) fn begin_session(&mut self) {
-        self.state.session = self.state.session.wrapping_add(1);
     }
 
     /// The session is over: its replies are of no use to anyone, its handlers are orphans.
@@ -226,8 +212,7 @@ impl Replies<'_> {
             match slot.state {
                 State::Executing => {
                     slot.state = State::Orphan;
-                    self.state.cancelled &= !bit(index);
-                    self.state.orphaned |= bit(index);
+                    self.state.untold |= bit(index);
                 }
                 State::Orphan => {}
                 State::Idle | State::Responded | State::Refused(_) => {
@@ -240,16 +225,24 @@ impl Replies<'_> {
 
     /// The next handler to be told that it is an orphan.
     pub(crate) fn poll_orphaned(&mut self) -> Option<RequestId> {
-        let index = first(self.state.orphaned)?;
-        self.state.orphaned &= !bit(index);
-        self.slots.get(usize::from(index)).map(|slot| slot.request(index))
+        self.poll_untold(State::Orphan)
     }
 
     /// The next handler to be told that its caller cancelled.
     pub(crate) fn poll_cancelled(&mut self) -> Option<RequestId> {
-        let index = first(self.state.cancelled)?;
-        self.state.cancelled &= !bit(index);
-        self.slots.get(usize::from(index)).map(|slot| slot.request(index))
+        self.poll_untold(State::Executing)
+    }
+
+    fn poll_untold(&mut self, state: State) -> Option<RequestId> {
+        let mut untold = self.state.untold;
+        while let Some(index) = first(untold) {
+            untold &= !bit(index);
+            if let Some(slot) = self.slots.get(usize::from(index)).filter(|slot| slot.state == state) {
+                self.state.untold &= !bit(index);
+                return Some(slot.request(index));
+            }
+        }
+        None
     }
 
     /// The next slot to send: again what was lost, or what is fresh.
@@ -323,8 +316,7 @@ impl Replies<'_> {
             debug_assert_eq!(is_in(self.state.used), slot.state != State::Idle);
             let is_done = matches!(slot.state, State::Responded | State::Refused(_));
             debug_assert!(is_done || !is_in(self.state.fresh | self.state.again));
-            debug_assert!(!is_in(self.state.cancelled) || slot.state == State::Executing);
-            debug_assert!(!is_in(self.state.orphaned) || slot.state == State::Orphan);
+            debug_assert!(!is_in(self.state.untold) || matches!(slot.state, State::Executing | State::Orphan));
         }
     }
 }
@@ -336,8 +328,7 @@ impl RepliesState {
         self.used &= others;
         self.fresh &= others;
         self.again &= others;
-        self.cancelled &= others;
-        self.orphaned &= others;
+        self.untold &= others;
     }
 
     fn queue(&mut self, index: u8) {

@@ -28,22 +28,27 @@ pub(crate) struct Session {
     pub(crate) is_confirmed: bool,
 }
 
-/// The HELLO that is owed.
+/// What is said without a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Repeats what made the session, for a peer that has not entered it yet.
     Session,
     /// Shows the outstanding challenge.
     Challenge,
+    /// A VERSION, for a peer that speaks another one.
+    Version,
 }
 
-/// The HELLOs that are owed, one of each kind at most.
+/// The answers that are owed, one of each kind at most.
 ///
-/// They are kept apart: a challenge that took the place of a session HELLO would let a peer that holds an old session go on holding it.
+/// They are kept apart and take turns: where either kind crowded the other out, a peer that holds an old session would go on holding it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owed {
     session: bool,
     challenge: bool,
+    version: bool,
+    /// Whether a session HELLO was the last one sent.
+    was_session: bool,
 }
 
 impl Owed {
@@ -55,12 +60,22 @@ impl Owed {
         *self.flag(answer) = false;
     }
 
+    /// The answer goes out.
+    pub(crate) fn sent(&mut self, answer: Answer) {
+        self.settle(answer);
+        self.was_session = answer == Answer::Session;
+    }
+
     /// The one to send first.
     pub(crate) const fn next(self) -> Option<Answer> {
-        match self {
-            Self { session: true, .. } => Some(Answer::Session),
-            Self { challenge: true, .. } => Some(Answer::Challenge),
-            _ => None,
+        if self.session && !(self.challenge && self.was_session) {
+            Some(Answer::Session)
+        } else if self.challenge {
+            Some(Answer::Challenge)
+        } else if self.version {
+            Some(Answer::Version)
+        } else {
+            None
         }
     }
 
@@ -68,6 +83,7 @@ impl Owed {
         match answer {
             Answer::Session => &mut self.session,
             Answer::Challenge => &mut self.challenge,
+            Answer::Version => &mut self.version,
         }
     }
 }

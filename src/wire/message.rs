@@ -59,6 +59,11 @@ impl<'f> WireMessages<'f> {
         Self { reader, run: None }
     }
 
+    /// Whether all were taken.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.reader.is_empty()
+    }
+
     /// The next message, `None` at the end of the packet.
     pub(crate) fn next(&mut self) -> Option<Result<WireMessage<'f>, Malformed>> {
         (!self.reader.is_empty()).then(|| self.read().ok_or(Malformed))

@@ -391,3 +391,71 @@ fn a_bare_ack_draws_nothing() {
     assert_eq!(frames(&mut a, at(0)).len(), 1);
     assert!(frames(&mut a, at(50)).is_empty());
 }
+
+#[test]
+fn closing_and_opening_does_not_cut_the_quiet_time_short() {
+    let config = Config::new(Incarnation::none(1, Duration::from_millis(200)));
+    let mut a = Node::new(at(0), config, Buffers::new());
+    a.close(at(1));
+    a.connect(at(2));
+    assert!(frames(&mut a, at(199)).is_empty());
+    assert!(!frames(&mut a, at(200)).is_empty());
+}
+
+#[test]
+fn a_farewell_refused_after_the_node_was_opened_again_does_not_close_it() {
+    let (mut a, mut b) = connected();
+    a.close(at(0));
+    assert!(a.poll_transmit(at(0), &mut [0; 64]).is_some());
+    a.connect(at(0));
+    a.handle_refused();
+    talk(&mut a, &mut b, at(100));
+    assert!(a.is_connected());
+}
+
+#[test]
+fn a_driver_that_asks_for_one_message_of_a_frame_has_taken_it_if_it_was_the_only_one() {
+    let (mut a, mut b) = connected();
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+    for frame in frames(&mut a, at(1)) {
+        let mut frame = frame.clone();
+        let message = b.handle_frame(at(1), &mut frame).next(&mut b);
+        assert!(matches!(message, Some(Message::Request { .. })));
+    }
+    let ack = alone(&mut b, at(100));
+    assert_eq!(ack, 1);
+}
+
+#[test]
+fn memory_that_does_not_suffice_makes_for_fewer_slots() {
+    use crate::{CallSlot, HeldSlot, NotifySlot, Parts, PublishSlot, ReplySlot, Transmission};
+    let (mut calls, mut replies, mut notifies) = ([CallSlot::FREE; 300], [ReplySlot::IDLE; 3], [NotifySlot::FREE; 3]);
+    let (mut held, mut publishes, mut sent) = ([HeldSlot::FREE; 1], [PublishSlot::FREE; 1], [Transmission::NONE; 70]);
+    let (mut call_payloads, mut reply_payloads, mut notify_payloads) = ([0; 48 * 300], [0; 100], [0; 47]);
+    let parts = Parts {
+        payload: 48,
+        calls: &mut calls,
+        call_payloads: &mut call_payloads,
+        replies: &mut replies,
+        reply_payloads: &mut reply_payloads,
+        notifies: &mut notifies,
+        notify_payloads: &mut notify_payloads,
+        held: &mut held,
+        held_payloads: &mut [],
+        publishes: &mut publishes,
+        publish_payloads: &mut [],
+        sent: &mut sent,
+    };
+    let mut a = Endpoint::new(at(0), Config::new(Incarnation::random(3 << 32)), parts);
+    assert_eq!(a.free_calls(), 32);
+    for _ in 0..32 {
+        a.call(at(0), 7, Semantics::AtMostOnce, TIMEOUT, &[1; 48]).unwrap();
+    }
+    assert_eq!(a.call(at(0), 7, Semantics::AtMostOnce, TIMEOUT, b""), Err(SendError::Full));
+    assert_eq!(a.notify(at(0), 7, b""), Err(SendError::Full));
+    assert_eq!(a.publish(at(0), 7, b""), Err(SendError::Full));
+    let mut buf = [0; 64];
+    let len = a.poll_transmit(at(0), &mut buf).unwrap();
+    let hello = Hello::read(&buf[..len - 4]).unwrap();
+    assert_eq!((hello.offer.slots, hello.offer.notify_window), (2, 1));
+}

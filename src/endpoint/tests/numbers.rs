@@ -97,6 +97,21 @@ fn at_least_one_packet_in_65_asks_for_an_ack() {
 }
 
 #[test]
+fn publishes_that_fill_every_packet_do_not_keep_pings_from_going_out() {
+    let (mut a, mut b) = (publisher(1), publisher(2));
+    exchange(&mut a, &mut b, at(0));
+    for milli in 1..30_000 {
+        a.publish(at(milli), 1, &[9; 48]).unwrap();
+        let from_a = outgoing(&mut a, at(milli));
+        take(&mut b, at(milli), &from_a);
+        let from_b = outgoing(&mut b, at(milli));
+        take(&mut a, at(milli), &from_b);
+    }
+    assert_eq!((a.stats().sessions, b.stats().sessions), (1, 1));
+    assert!(a.is_connected() && b.is_connected());
+}
+
+#[test]
 fn h15_a_reply_that_comes_when_its_sequence_has_wrapped_completes_nothing() {
     let (mut a, mut b) = connected();
     a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"first").unwrap();

@@ -10,9 +10,7 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let mut fixture = Self { state: RepliesState::new(), slots: [ReplySlot::IDLE; 2], payloads: [0; 16] };
-        fixture.replies().begin_session();
-        fixture
+        Self { state: RepliesState::new(), slots: [ReplySlot::IDLE; 2], payloads: [0; 16] }
     }
 
     fn replies(&mut self) -> Replies<'_> {
@@ -60,7 +58,6 @@ impl Fixture {
     fn next_session(&mut self) {
         self.replies().end_session();
         self.replies().check_invariants();
-        self.replies().begin_session();
     }
 }
 
@@ -193,4 +190,15 @@ fn replies_of_an_earlier_session_are_gone() {
     assert!(fixture.state.is_idle());
     assert_eq!(fixture.send(), None);
     assert!(matches!(fixture.request(1), Incoming::Execute(_)));
+}
+
+#[test]
+fn an_id_that_was_answered_never_names_a_later_request() {
+    let (mut fixture, first) = Fixture::executing(1);
+    fixture.replies().respond(first, 8, b"").unwrap();
+    for sequence in (2..=255).chain(0..=1) {
+        let Incoming::Execute(id) = fixture.request(sequence) else { panic!() };
+        assert_eq!(fixture.replies().respond(first, 8, b"late"), Err(RespondError::Stale));
+        fixture.replies().respond(id, 8, b"").unwrap();
+    }
 }

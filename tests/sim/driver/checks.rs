@@ -1,0 +1,56 @@
+//! What must hold after every turn of the driver's loop.
+
+use bowline::Instant;
+
+use super::Driver;
+use crate::sim::context::At;
+use crate::sim::world::Shared;
+
+impl Driver {
+    /// A frame that comes alone, to a node that owes nothing for earlier ones, draws one answer at most.
+    pub(super) fn check_reflexes(&mut self, at: At, is_alone: bool, reflexes: u32, shared: &mut Shared) {
+        let round_trip = self.endpoint.round_trip().map_or(0, |time| time.as_micros()).max(self.initial_round_trip);
+        // Its HELLOs may be held back by 10 ms each.
+        let is_quiet = at.time - self.fed_at > 4 * round_trip + 100_000 && self.retry_at.is_none();
+        self.fed_at = at.time;
+        if is_alone && is_quiet && reflexes > 1 {
+            shared.ledger.broken(format!("one frame drew {reflexes} bare acks and HELLOs at once"));
+        }
+    }
+
+    pub(super) fn check(&mut self, at: At, shared: &mut Shared) {
+        let due = self.endpoint.poll_timeout().map(Instant::as_micros);
+        if self.retry_at.is_none() && due.is_some_and(|due| due <= self.told) {
+            shared.ledger.broken(format!("the node has nothing to do and asks to be driven again at once, at {due:?}"));
+        }
+        let sent = self.endpoint.stats().frames_sent;
+        if sent != self.taken {
+            shared.ledger.broken(format!("{} frames were taken, {sent} are counted as sent", self.taken));
+        }
+        if self.acks_taken > self.frames_fed {
+            shared.ledger.broken(format!("{} frames drew {} bare acks", self.frames_fed, self.acks_taken));
+        }
+        let (endpoint, client, _, mut cx) = self.parts(at, shared);
+        if endpoint.is_connected() != client.is_connected {
+            cx.ledger.broken(format!("connected: {}, but the events say otherwise", endpoint.is_connected()));
+        }
+        client.check_deadlines(due, &mut cx);
+    }
+
+    /// Nothing is left to do, in the eyes of the endpoint and of the application.
+    pub fn is_settled(&mut self, slots: usize) -> bool {
+        self.endpoint.is_connected()
+            && self.endpoint.is_idle()
+            && self.endpoint.free_calls() == slots
+            && self.client.is_idle()
+            && self.server.is_idle()
+    }
+
+    /// For the report of a run that does not settle.
+    pub fn state(&mut self) -> String {
+        let (connected, idle, free) =
+            (self.endpoint.is_connected(), self.endpoint.is_idle(), self.endpoint.free_calls());
+        let (calls, handlers) = (!self.client.is_idle(), !self.server.is_idle());
+        format!("connected: {connected}, idle: {idle}, {free} free, open calls: {calls}, running handlers: {handlers}")
+    }
+}
