@@ -1,6 +1,7 @@
 //! What a frame leads to.
 
 use super::outgoing::Ping;
+use super::timers::PATIENCE;
 use super::{Listening, Machine};
 use crate::endpoint::Endpoint;
 use crate::event::{Refusal, SessionEnd};
@@ -223,7 +224,7 @@ impl Machine {
             count(&mut self.stats.dropped.too_old);
             return None;
         }
-        if arrival == Arrival::New {
+        if arrival == (Arrival::New { is_newest: true }) {
             self.heard();
         }
         if let Some(ack) = &opened.ack {
@@ -290,7 +291,9 @@ impl Machine {
     fn handle_ack(&mut self, parts: &mut Parts<'_>, ack: &Ack) {
         let (mut out, log) = self.out.with(parts);
         let unanswered = &mut self.unanswered;
-        let sample = self.sent.handle_ack(log, self.now, ack, |message| {
+        // What both sides believe may be so far off that no ack is ever fresh. Then a sample that is too long is better than none.
+        let is_lost = self.round_trip.measured().is_none() || *unanswered > PATIENCE;
+        let sample = self.sent.handle_ack(log, self.now, ack, is_lost, |message| {
             out.acked(message);
             *unanswered = 0;
         });

@@ -10,7 +10,7 @@ use crate::time::{Duration, Instant};
 
 /// So many repetitions go unanswered before the peer is presumed gone, or much farther than was measured. At 30 % loss each way that happens
 /// once in 10⁵ by chance.
-const PATIENCE: u8 = 16;
+pub(super) const PATIENCE: u8 = 16;
 
 /// However short the round trip, a storm of frames draws no more than a hundred HELLOs a second.
 const MIN_HELLO_INTERVAL: u32 = 10_000;
@@ -176,7 +176,7 @@ impl Machine {
 
     /// How often frames of a peer may draw a HELLO in the long run (`PROTOCOL.md §8.5`).
     pub(super) fn hello_interval(&self) -> u32 {
-        self.round_trip.probe_micros().max(MIN_HELLO_INTERVAL)
+        self.round_trip.probe_micros().min(self.config.heartbeat).max(MIN_HELLO_INTERVAL)
     }
 }
 

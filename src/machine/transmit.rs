@@ -58,6 +58,11 @@ impl Machine {
                         out.refused(message);
                     }
                 }
+                let last = self.sent.next().get().wrapping_sub(1) as u32;
+                if *out.ping == Ping::Sent(last) {
+                    // It may have ridden on a message that is no longer wanted.
+                    *out.ping = Ping::Queued;
+                }
                 out.publishes.last_was_refused();
                 if let Some(was_owed) = ack_was_owed {
                     self.received.ack_refused(self.sent.next(), was_owed);

@@ -10,7 +10,10 @@ const MAX_OWED: u8 = 8;
 /// What a packet number says about its packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    New,
+    /// Not received before; whether its number is the largest that ever came, which no repetition has.
+    New {
+        is_newest: bool,
+    },
     Duplicate,
     /// Below the replay window: nobody knows any more.
     TooOld,
@@ -70,13 +73,14 @@ impl Received {
     /// Packets whose messages are not taken move the replay window as well: else one that is never taken could come again when sequences have wrapped.
     pub(crate) fn arrive(&mut self, number: PacketNumber) -> Arrival {
         let is_too_old = self.newest.distance_from(number).is_some_and(|behind| behind > u64::from(BITMAP_REACH) + 1);
+        let is_newest = number >= self.newest;
         self.newest = self.newest.max(number.next());
         match self.next.distance_from(number) {
             _ if is_too_old => Arrival::TooOld,
-            None | Some(0) => Arrival::New,
+            None | Some(0) => Arrival::New { is_newest },
             Some(1) => Arrival::Duplicate,
             Some(behind) if self.history_bit(behind).is_none_or(|bit| self.history & bit != 0) => Arrival::Duplicate,
-            Some(_) => Arrival::New,
+            Some(_) => Arrival::New { is_newest },
         }
     }
 
@@ -245,17 +249,20 @@ mod tests {
         assert_eq!(bitmap(&received(&[1_000])), 0);
     }
 
+    const LATE: Arrival = Arrival::New { is_newest: false };
+    const NEWEST: Arrival = Arrival::New { is_newest: true };
+
     #[test]
     fn arrivals_are_told_apart() {
         for (number, arrival) in [
-            (101, Arrival::New),
+            (101, NEWEST),
             (100, Arrival::Duplicate),
-            (99, Arrival::New),
+            (99, LATE),
             (98, Arrival::Duplicate),
-            (36, Arrival::New),
+            (36, LATE),
             (35, Arrival::TooOld),
             (0, Arrival::TooOld),
-            (500, Arrival::New),
+            (500, NEWEST),
         ] {
             let mut received = received(&[0, 1, 100, 98]);
             assert_eq!(received.arrive(PacketNumber::new(number)), arrival, "{number}");
@@ -266,10 +273,11 @@ mod tests {
     fn the_replay_window_moves_with_packets_that_are_not_taken() {
         let mut received = received(&[0]);
         for number in 1..=66 {
-            assert_eq!(received.arrive(PacketNumber::new(number)), Arrival::New);
+            assert_eq!(received.arrive(PacketNumber::new(number)), NEWEST);
         }
+        assert_eq!(received.arrive(PacketNumber::new(66)), LATE);
         assert_eq!(received.arrive(PacketNumber::new(1)), Arrival::TooOld);
-        assert_eq!(received.arrive(PacketNumber::new(2)), Arrival::New);
+        assert_eq!(received.arrive(PacketNumber::new(2)), LATE);
         assert_eq!(bitmap(&received), u64::MAX);
     }
 

@@ -140,12 +140,13 @@ impl Sent {
         Some((entry.message?, last))
     }
 
-    /// Handles an ack: `acked` is told each message that has arrived. Says what the ack tells of the round trip, if it is fresh.
+    /// Handles an ack: `acked` is told each message that has arrived. Says what the ack tells of the round trip if it is fresh, or anything at all if `is_anything_welcome`.
     pub(crate) fn handle_ack(
         &mut self,
         log: &mut [Transmission],
         now: Instant,
         ack: &Ack,
+        is_anything_welcome: bool,
         mut acked: impl FnMut(MessageId),
     ) -> Option<Sample> {
         let is_news = ack.largest >= self.base;
@@ -173,7 +174,10 @@ impl Sent {
             }
         }
         self.trim(log);
-        sample.filter(|_| is_news && ack.is_fresh)
+        sample.filter(|sample| {
+            let is_usable = is_anything_welcome && matches!(sample, Sample::Exactly(_));
+            is_news && (ack.is_fresh || is_usable)
+        })
     }
 
     /// Removes the packets that are lost, those older than `age` microseconds of which a later one was acknowledged; `lost` is told their messages and numbers.
@@ -281,7 +285,8 @@ mod tests {
 
     fn acked(sent: &mut Sent, log: &mut [Transmission], ack: &Ack) -> (Vec<MessageId>, Option<Sample>) {
         let mut messages = Vec::new();
-        let sample = sent.handle_ack(log, T0 + Duration::from_micros(100), ack, |message| messages.push(message));
+        let sample =
+            sent.handle_ack(log, T0 + Duration::from_micros(100), ack, false, |message| messages.push(message));
         sent.check_invariants(log);
         (messages, sample)
     }
@@ -307,6 +312,16 @@ mod tests {
         assert_eq!(acked(&mut sent, &mut log, &ack(1, 0, 64)), (vec![notify(1)], None));
         let stale = Ack { is_fresh: false, ..ack(0, 0, 64) };
         assert_eq!(acked(&mut sent, &mut log, &stale), (vec![notify(0)], None));
+    }
+
+    #[test]
+    fn the_first_sample_may_be_a_bad_one() {
+        let mut log = [Transmission::NONE; 8];
+        let mut sent = sent(&mut log, 2);
+        let stale = Ack { is_fresh: false, ..ack(0, 0, 64) };
+        let now = T0 + Duration::from_micros(70);
+        assert_eq!(sent.handle_ack(&mut log, now, &stale, true, |_| ()), Some(Sample::Exactly(70)));
+        assert_eq!(sent.handle_ack(&mut log, now, &stale, true, |_| ()), None);
     }
 
     #[test]
@@ -360,7 +375,7 @@ mod tests {
         }
         assert_eq!((lens[127], lens[128], lens[32_767], lens[32_768]), (1, 2, 2, 3));
         assert!(sent.must_elicit());
-        sent.handle_ack(&mut [], T0, &ack(39_999, u64::MAX, 64), |_| ());
+        sent.handle_ack(&mut [], T0, &ack(39_999, u64::MAX, 64), false, |_| ());
         assert_eq!(sent.next_len(), 1);
     }
 }

@@ -34,7 +34,7 @@ impl Limiter {
 
     /// Gives a token back: the port did not take the answer.
     pub(crate) fn give_back(&mut self) {
-        self.tokens = self.tokens.saturating_add(1);
+        self.tokens = self.tokens.saturating_add(1).min(BURST);
     }
 
     pub(crate) const fn has_token(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod numbers;
+mod odd;
 mod others;
 
 use std::vec::Vec;

@@ -1,0 +1,527 @@
+//! Drivers, applications and memory that do odd things. Each of these once broke something.
+
+use std::vec::Vec;
+
+use super::*;
+use crate::wire::{Header, PacketNumber, Writer};
+use crate::{CallSlot, HeldSlot, NotifySlot, Parts, PublishSlot, ReplySlot, Transmission};
+
+/// A frame, and the millisecond in which it arrives.
+type Due = (u64, Vec<u8>);
+
+fn forged_at(liar: &Node, number: u64, number_len: usize, content: &[u8]) -> Vec<u8> {
+    let mut packet = [0; 64];
+    let mut writer = Writer::new(&mut packet);
+    Header { number, number_len, ack: None }.write(&mut writer).unwrap();
+    writer.bytes(content).unwrap();
+    let seed = liar.machine.handshake().session().unwrap().send;
+    let check = seed.check(PacketNumber::new(number), None, writer.written());
+    writer.u32(check).unwrap();
+    writer.written().to_vec()
+}
+
+/// Everything settles so that A's next packet carries no ack.
+fn quiet_acks(a: &mut Node, b: &mut Node, now: Instant) {
+    a.notify(now, 1, b"n").unwrap();
+    talk(a, b, now);
+    a.notify(now, 1, b"n").unwrap();
+    talk(a, b, now);
+}
+
+/// Executes and answers the FIRST message of each frame, and drops the iterator.
+fn first_only(node: &mut Node, now: Instant, frames: &[Vec<u8>]) -> usize {
+    let mut executed = 0;
+    for frame in frames {
+        let mut frame = frame.clone();
+        let mut messages = node.handle_frame(now, &mut frame);
+        if let Some(Message::Request { id, payload, .. }) = messages.next(node) {
+            executed += usize::from(payload == b"VICTIM");
+            node.respond(now, id, b"ok").unwrap();
+        }
+    }
+    executed
+}
+
+#[test]
+fn an_application_that_takes_one_message_a_frame_runs_a_replayed_request_twice() {
+    let (mut a, mut b) = connected();
+    quiet_acks(&mut a, &mut b, at(1));
+    let (mut old, mut executed, mut done) = (Vec::new(), 0, 0);
+    for round in 0..256_u64 {
+        let now = at(1_000 * (round + 1));
+        let payload: &[u8] = if round == 0 { b"VICTIM" } else { b"other" };
+        a.call(now, 7, Semantics::AtMostOnce, TIMEOUT, payload).unwrap();
+        let mut buf = [0; 64];
+        let len = a.poll_transmit(now, &mut buf).unwrap();
+        let request = vec![buf[..len].to_vec()];
+        if round == 0 {
+            old = request.clone();
+        }
+        executed += first_only(&mut b, now, &request);
+        let replies = frames(&mut b, now);
+        done += deliver(&mut a, now, &replies).len();
+    }
+    assert_eq!((executed, done), (1, 256));
+    assert_eq!((a.stats().sessions, b.stats().sessions), (1, 1));
+    executed += first_only(&mut b, at(257_000), &old);
+    assert_eq!(executed, 1, "an at-most-once request took effect twice");
+}
+
+#[test]
+fn a_request_that_waits_for_an_orphan_lets_another_run_twice() {
+    let (mut a, mut b) = connected();
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"zero").unwrap();
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"hangs").unwrap();
+    // B answers slot 0, the handler of slot 1 hangs.
+    for frame in frames(&mut a, at(1)) {
+        let mut frame = frame.clone();
+        let mut messages = b.handle_frame(at(1), &mut frame);
+        while let Some(message) = messages.next(&mut b) {
+            if let Message::Request { id, payload: b"zero", .. } = message {
+                b.respond(at(1), id, b"").unwrap();
+            }
+        }
+    }
+    // A crashes and comes back.
+    let mut a = node(3);
+    talk(&mut a, &mut b, at(100));
+    talk(&mut a, &mut b, at(200));
+    assert!(a.is_connected() && b.is_connected());
+    quiet_acks(&mut a, &mut b, at(300));
+    let mut now = 1_000;
+    // Slot 0 is taken for the moment, so that a long call gets slot 1, where the orphan sits.
+    let zero = a.call(at(now), 7, Semantics::AtMostOnce, TIMEOUT, b"x").unwrap();
+    a.call(at(now), 7, Semantics::AtMostOnce, Duration::from_secs(3_600), b"wait").unwrap();
+    a.cancel(at(now), zero);
+    events(&mut a);
+    let (mut old, mut executed, mut done) = (Vec::new(), 0, 0);
+    for round in 0..256 {
+        now += 1_000;
+        // The driver is slow, not wrong: it comes by once a second, timers first, then new work, then the port.
+        a.handle_timeout(at(now));
+        let payload: &[u8] = if round == 0 { b"VICTIM" } else { b"other" };
+        a.call(at(now), 7, Semantics::AtMostOnce, TIMEOUT, payload).unwrap();
+        let request = frames(&mut a, at(now));
+        assert_eq!(request.len(), 1, "{round}");
+        if round == 0 {
+            old = request.clone();
+        }
+        for frame in &request {
+            let mut frame = frame.clone();
+            let mut messages = b.handle_frame(at(now), &mut frame);
+            while let Some(message) = messages.next(&mut b) {
+                if let Message::Request { id, payload, .. } = message {
+                    executed += usize::from(payload == b"VICTIM");
+                    b.respond(at(now), id, b"ok").unwrap();
+                }
+            }
+        }
+        let replies = frames(&mut b, at(now));
+        done += deliver(&mut a, at(now), &replies).len();
+        b.handle_timeout(at(now));
+    }
+    assert_eq!((executed, done), (1, 256));
+    let sessions = (a.stats().sessions, b.stats().sessions);
+    assert_eq!(sessions, (1, 2));
+    let mut frame = old[0].clone();
+    let mut messages = b.handle_frame(at(now + 1), &mut frame);
+    while let Some(message) = messages.next(&mut b) {
+        if let Message::Request { payload, .. } = message {
+            executed += usize::from(payload == b"VICTIM");
+        }
+    }
+    assert_eq!(executed, 1, "an at-most-once request took effect twice");
+}
+
+#[test]
+fn a_stale_request_id_answers_another_request_after_256() {
+    let (mut a, mut b) = connected();
+    let mut stale = None;
+    for round in 0..257_u64 {
+        let now = at(10 * round + 10);
+        a.call(now, 7, Semantics::AtMostOnce, TIMEOUT, b"x").unwrap();
+        let request = frames(&mut a, now);
+        for frame in request {
+            let mut frame = frame.clone();
+            let mut messages = b.handle_frame(now, &mut frame);
+            while let Some(message) = messages.next(&mut b) {
+                let Message::Request { id, .. } = message else { continue };
+                if round == 0 {
+                    stale = Some(id);
+                }
+                if round == 256 {
+                    // The new request still runs; the one that was answered long ago is answered again.
+                    let answer = b.respond(now, stale.unwrap(), b"old answer");
+                    assert_eq!(answer, Err(RespondError::Stale));
+                    return;
+                }
+                b.respond(now, id, b"").unwrap();
+            }
+        }
+        talk(&mut a, &mut b, now);
+    }
+}
+
+struct Odd {
+    payload: usize,
+    calls: Vec<CallSlot>,
+    call_payloads: Vec<u8>,
+    replies: Vec<ReplySlot>,
+    reply_payloads: Vec<u8>,
+    notifies: Vec<NotifySlot>,
+    notify_payloads: Vec<u8>,
+    held: Vec<HeldSlot>,
+    held_payloads: Vec<u8>,
+    publishes: Vec<PublishSlot>,
+    publish_payloads: Vec<u8>,
+    sent: Vec<Transmission>,
+}
+
+impl Odd {
+    fn new() -> Self {
+        Self {
+            payload: 48,
+            calls: vec![CallSlot::FREE; 2],
+            call_payloads: vec![0; 96],
+            replies: vec![ReplySlot::IDLE; 2],
+            reply_payloads: vec![0; 96],
+            notifies: vec![NotifySlot::FREE; 2],
+            notify_payloads: vec![0; 96],
+            held: vec![HeldSlot::FREE; 1],
+            held_payloads: vec![0; 48],
+            publishes: vec![],
+            publish_payloads: vec![],
+            sent: vec![Transmission::NONE; 10],
+        }
+    }
+}
+
+impl Storage for Odd {
+    fn parts(&mut self) -> Parts<'_> {
+        Parts {
+            payload: self.payload,
+            calls: &mut self.calls,
+            call_payloads: &mut self.call_payloads,
+            replies: &mut self.replies,
+            reply_payloads: &mut self.reply_payloads,
+            notifies: &mut self.notifies,
+            notify_payloads: &mut self.notify_payloads,
+            held: &mut self.held,
+            held_payloads: &mut self.held_payloads,
+            publishes: &mut self.publishes,
+            publish_payloads: &mut self.publish_payloads,
+            sent: &mut self.sent,
+        }
+    }
+}
+
+fn odd(entropy: u64, storage: Odd) -> Endpoint<Odd> {
+    Endpoint::new(at(0), Config::new(Incarnation::random(entropy << 32 | entropy)), storage)
+}
+
+/// Takes all messages; answers requests with `answer`; returns payloads of requests, responses and notifies.
+fn take(node: &mut Endpoint<Odd>, now: Instant, frames: Vec<Vec<u8>>, answer: &[u8]) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    for mut frame in frames {
+        let mut messages = node.handle_frame(now, &mut frame);
+        while let Some(message) = messages.next(node) {
+            match message {
+                Message::Request { id, payload, .. } => {
+                    payloads.push(payload.to_vec());
+                    let _ = node.respond(now, id, answer);
+                }
+                Message::Response { payload, .. }
+                | Message::Notify { payload, .. }
+                | Message::Publish { payload, .. } => {
+                    payloads.push(payload.to_vec());
+                }
+            }
+        }
+    }
+    payloads
+}
+
+fn out(node: &mut Endpoint<Odd>, now: Instant) -> Vec<Vec<u8>> {
+    let mut buf = vec![0; 70_000];
+    core::iter::from_fn(|| node.poll_transmit(now, &mut buf).map(|len| buf[..len].to_vec())).collect()
+}
+
+fn exchange(a: &mut Endpoint<Odd>, b: &mut Endpoint<Odd>, now: Instant, answer: &[u8]) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    for _ in 0..20 {
+        let from_a = out(a, now);
+        payloads.extend(take(b, now, from_a, answer));
+        let from_b = out(b, now);
+        payloads.extend(take(a, now, from_b, answer));
+    }
+    payloads
+}
+
+#[test]
+fn a_call_in_a_slot_with_half_its_memory_keeps_its_payload() {
+    let (mut a, mut b) = (odd(1, Odd { call_payloads: vec![0; 48 + 10], ..Odd::new() }), odd(2, Odd::new()));
+    exchange(&mut a, &mut b, at(0), b"");
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"first").unwrap();
+    // Refused for want of memory, or sent as it was given.
+    let second = a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"second");
+    let seen = exchange(&mut a, &mut b, at(1), b"");
+    assert!(second.is_err() || seen.contains(&b"second".to_vec()), "{seen:?}");
+}
+
+#[test]
+fn a_response_without_memory_is_not_sent_as_an_empty_one() {
+    let (mut a, mut b) = (odd(1, Odd::new()), odd(2, Odd { reply_payloads: vec![0; 48], ..Odd::new() }));
+    exchange(&mut a, &mut b, at(0), b"");
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"1").unwrap();
+    let _ = a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"2");
+    let seen = exchange(&mut a, &mut b, at(1), b"answer");
+    assert!(!seen.contains(&Vec::new()), "{seen:?}");
+}
+
+#[test]
+fn notifies_with_less_memory_than_slots_do_not_stop_for_ever() {
+    let storage = Odd { notifies: vec![NotifySlot::FREE; 4], notify_payloads: vec![0; 96], ..Odd::new() };
+    let (mut a, mut b) = (odd(1, storage), odd(2, Odd::new()));
+    exchange(&mut a, &mut b, at(0), b"");
+    for round in 1..10 {
+        assert_eq!(a.notify(at(round), 1, b"notify"), Ok(()), "{round}");
+        exchange(&mut a, &mut b, at(round), b"");
+        assert!(a.is_idle());
+    }
+}
+
+#[test]
+fn three_hundred_call_slots_do_not_panic() {
+    let storage = Odd { calls: vec![CallSlot::FREE; 300], call_payloads: vec![0; 300 * 48], ..Odd::new() };
+    let (mut a, mut b) = (odd(1, storage), odd(2, Odd::new()));
+    exchange(&mut a, &mut b, at(0), b"");
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"1").unwrap();
+    exchange(&mut a, &mut b, at(1), b"");
+}
+
+#[test]
+fn a_publish_after_two_thousand_million_packets_is_delivered() {
+    let (mut a, b) = connected();
+    for number in [(1 << 30), (1 << 31) - 1, (1 << 31) + 5] {
+        execute(&mut a, at(1), &[forged_at(&b, number, 4, &[])]);
+    }
+    assert_eq!(a.stats().dropped.sum(), 0);
+    let mut frame = forged_at(&b, (1 << 31) + 6, 4, &[0x08, 0, 0, 1, 0, 42]);
+    let mut messages = a.handle_frame(at(1), &mut frame);
+    assert!(matches!(messages.next(&mut a), Some(Message::Publish { .. })));
+}
+
+#[test]
+fn full_size_publishes_let_a_ping_go_every_64_packets() {
+    for payload in [200, 20_000] {
+        let storage = || Odd {
+            payload,
+            call_payloads: vec![0; payload * 2],
+            reply_payloads: vec![0; payload * 2],
+            notify_payloads: vec![0; payload * 2],
+            held_payloads: vec![0; payload],
+            publishes: vec![PublishSlot::FREE],
+            publish_payloads: vec![0; payload],
+            ..Odd::new()
+        };
+        let (mut a, mut b) = (odd(1, storage()), odd(2, storage()));
+        exchange(&mut a, &mut b, at(0), b"");
+        // 200 packets are under way at any time: B hears each 200 packets later, and its acks come at once.
+        let mut line = std::collections::VecDeque::new();
+        let mut run = 0;
+        let mut longest = 0;
+        for micro in 0..20_000 {
+            let now = Instant::from_micros(1_000 + micro * 10);
+            a.publish(now, 1, &vec![1; payload]).unwrap();
+            for frame in out(&mut a, now) {
+                line.push_back(frame);
+            }
+            while line.len() > 200 {
+                let frame = line.pop_front().unwrap();
+                let asks = std::format!("{}", crate::wire::describe(&frame)).contains("PING");
+                take(&mut b, now, vec![frame], b"");
+                let back = out(&mut b, now);
+                take(&mut a, now, back, b"");
+                run = if asks { 0 } else { run + 1 };
+                longest = longest.max(run);
+            }
+        }
+        assert!(longest <= 64, "{payload}: {longest} packets in a row asked for no ack");
+    }
+}
+
+#[test]
+fn a_round_trip_that_was_believed_too_short_is_learnt() {
+    let config = |entropy: u64| {
+        let mut config = Config::new(Incarnation::random(entropy << 32 | entropy));
+        config.initial_round_trip = Duration::from_millis(1);
+        config
+    };
+    let mut a = Node::new(at(0), config(1), Buffers::new());
+    let mut b = Node::new(at(0), config(2), Buffers::new());
+    // 20 ms each way; each side looks at its port once a millisecond: what came in one turn is answered in the next.
+    let (mut to_a, mut to_b) = (Vec::<Due>::new(), Vec::<Due>::new());
+    let mut done = 0;
+    for milli in 1..20_000_u64 {
+        let now = at(milli);
+        if a.free_calls() == 2 && a.is_connected() {
+            a.call(now, 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+        }
+        to_b.extend(frames(&mut a, now).into_iter().map(|frame| (milli + 20, frame)));
+        to_a.extend(frames(&mut b, now).into_iter().map(|frame| (milli + 20, frame)));
+        let due = |line: &mut Vec<Due>| -> Vec<Vec<u8>> {
+            let due = line.iter().filter(|(at, _)| *at <= milli).map(|(_, frame)| frame.clone()).collect();
+            line.retain(|(at, _)| *at > milli);
+            due
+        };
+        deliver(&mut b, now, &due(&mut to_b));
+        done += deliver(&mut a, now, &due(&mut to_a)).len();
+        events(&mut a);
+        events(&mut b);
+    }
+    let retransmits = a.stats().retransmits as usize;
+    assert!(
+        a.round_trip().is_some() && retransmits < 200,
+        "{:?}: {done} calls, {retransmits} repeated",
+        a.round_trip()
+    );
+}
+
+#[test]
+fn a_stale_call_cancels_no_other_call() {
+    let mut a = node(1);
+    let stale = a.call(at(0), 7, Semantics::AtMostOnce, TIMEOUT, b"").unwrap();
+    a.cancel(at(0), stale);
+    events(&mut a);
+    for _ in 0..65_535 {
+        let call = a.call(at(0), 7, Semantics::AtMostOnce, TIMEOUT, b"").unwrap();
+        a.cancel(at(0), call);
+        a.poll_event();
+    }
+    a.call(at(0), 7, Semantics::AtMostOnce, TIMEOUT, b"").unwrap();
+    a.cancel(at(0), stale);
+    assert_eq!(a.poll_event(), None);
+}
+
+#[test]
+fn a_replayed_frame_does_not_keep_a_dead_peer_alive() {
+    let (mut a, mut b) = connected();
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"x").unwrap();
+    let frame = frames(&mut a, at(1));
+    for second in 1..100 {
+        // The application does not take the messages; A is long dead, the wire repeats its last frame.
+        let _ = b.handle_frame(at(1_000 * second), &mut frame[0].clone());
+        b.handle_timeout(at(1_000 * second));
+    }
+    assert!(!b.is_connected());
+}
+
+#[test]
+fn a_ping_that_rode_on_a_refused_call_is_not_forgotten() {
+    let (mut a, mut b) = (node(1), node(2));
+    frames(&mut a, at(0));
+    talk(&mut a, &mut b, at(0));
+    // A quarter of the lease is over: a keepalive is due, and rides on a call that the port refuses.
+    let call = a.call(at(3_000), 7, Semantics::AtMostOnce, TIMEOUT, b"x").unwrap();
+    assert!(a.poll_transmit(at(3_000), &mut [0; 64]).is_some());
+    a.handle_refused();
+    a.cancel(at(3_000), call);
+    assert!(alone(&mut a, at(9_000)) > 0, "no keepalive");
+}
+
+#[test]
+fn a_token_is_not_given_twice() {
+    let mut a = node(1);
+    // A buffer in which a HELLO fits but not its check.
+    for _ in 0..100 {
+        assert!(a.poll_transmit(at(0), &mut [0; 31]).is_none());
+        a.handle_refused();
+    }
+    let mut sent = 0;
+    for number in 0..200 {
+        execute(
+            &mut a,
+            at(0),
+            &[{
+                let mut packet = [0; crate::wire::Hello::LEN];
+                let offer =
+                    crate::wire::Offer { frame: 64, slots: 2, notify_window: 1, time_to_live: 0, schema_digest: 0 };
+                let from = crate::wire::End { incarnation: 9, challenge: number };
+                crate::wire::Hello { from, echo: None, session: None, offer }
+                    .write(&mut Writer::new(&mut packet))
+                    .unwrap();
+                let mut frame = packet.to_vec();
+                frame.extend(crate::wire::plain_check(&packet).to_le_bytes());
+                frame
+            }],
+        );
+        sent += frames(&mut a, at(0)).len();
+    }
+    assert!(sent <= 4, "{sent} HELLOs in one moment");
+}
+
+#[test]
+fn a_node_that_believes_in_a_huge_round_trip_is_found_again() {
+    let mut config = Config::new(Incarnation::random(5 << 32 | 5));
+    config.initial_round_trip = Duration::from_secs(3_600);
+    let mut a = Node::new(at(0), config, Buffers::new());
+    let mut b = node(2);
+    // The first three HELLOs are lost.
+    for milli in 0..3 {
+        let greeting = frames(&mut b, at(100 * milli));
+        execute(&mut a, at(100 * milli), &greeting);
+        frames(&mut a, at(100 * milli));
+        b.connect(at(100 * milli));
+    }
+    for milli in 1_000..20_000 {
+        talk(&mut a, &mut b, at(milli));
+    }
+    assert!(a.is_connected());
+}
+
+/// Busy loop hunt: poll_timeout in the past after everything was done.
+#[test]
+fn nothing_spins_with_odd_times() {
+    for (lease, heartbeat, initial) in [
+        (0, 0, 0),
+        (1, 0, 0),
+        (10_000_000, 0, 0),
+        (10_000_000, 0, 1 << 40),
+        (1 << 40, 1 << 40, 1 << 40),
+        (0, 1, 1 << 33),
+    ] {
+        let config = |entropy: u64| {
+            let mut config = Config::new(Incarnation::random(entropy << 32 | entropy));
+            config.lease = Duration::from_micros(lease);
+            config.heartbeat = Duration::from_micros(heartbeat);
+            config.initial_round_trip = Duration::from_micros(initial);
+            config
+        };
+        let mut a = Node::new(at(0), config(1), Buffers::new());
+        let mut b = Node::new(at(0), config(2), Buffers::new());
+        let mut spins = 0;
+        let mut now = at(0);
+        for step in 0..20_000_u64 {
+            let _ = a.call(now, 7, Semantics::Idempotent, TIMEOUT, b"abc");
+            let from_a = frames(&mut a, now);
+            if step % 3 != 0 {
+                deliver(&mut b, now, &from_a);
+            }
+            let from_b = frames(&mut b, now);
+            if step % 5 != 0 {
+                deliver(&mut a, now, &from_b);
+            }
+            events(&mut a);
+            events(&mut b);
+            for node in [&mut a, &mut b] {
+                node.handle_timeout(now);
+                frames(node, now);
+                if node.poll_timeout().is_some_and(|at| at <= now) {
+                    spins += 1;
+                }
+            }
+            now = now + Duration::from_micros(777 + step % 13 * 1_000);
+        }
+        std::println!("{lease} {heartbeat} {initial}: {spins} spins, {} sessions", a.stats().sessions);
+    }
+}
