@@ -24,7 +24,8 @@ impl Incarnation {
         }
     }
 
-    /// From a counter that was incremented and written to non-volatile memory before this call, at each boot. 0 counts as 1.
+    /// From a counter that was incremented and written to non-volatile memory before this call, at each boot. 0
+    /// counts as 1.
     ///
     /// `node` is any number that the other end of the link does not have: a serial number, or 1 and 2.
     pub const fn boot_counter(node: u32, count: u32) -> Self {
@@ -32,12 +33,13 @@ impl Incarnation {
         Self { number, challenge_seed: mix(mix(node).wrapping_add(number)), quiet: Duration::ZERO }
     }
 
-    /// From nothing. The node stays deaf and mute for `quiet` after its boot. `node` is any number that the other end of the link does not have.
+    /// From nothing. The node stays deaf and mute for `quiet` after its boot. `node` is any number that the other
+    /// end of the link does not have.
     ///
-    /// Such a node cannot tell a frame of an earlier life from a new one. It is safe only if no frame of either direction
-    /// survives `quiet`: on a direct UART, longer than both drivers' buffers (the host's serial buffer!) take to drain. Where that
-    /// cannot be promised, do not use at-most-once calls, or find entropy: an ADC's noise, uninitialised SRAM, the cycle counter
-    /// when the first byte arrives.
+    /// Such a node cannot tell a frame of an earlier life from a new one. It is safe only if no frame of either
+    /// direction survives `quiet`: on a direct UART, longer than both drivers' buffers (the host's serial buffer!)
+    /// take to drain. Where that cannot be promised, do not use at-most-once calls, or find entropy: an ADC's
+    /// noise, uninitialised SRAM, the cycle counter when the first byte arrives.
     pub const fn none(node: u32, quiet: Duration) -> Self {
         Self { number: 0, challenge_seed: mix(node), quiet }
     }
@@ -49,18 +51,20 @@ impl Incarnation {
 pub struct Config {
     /// Who this node is in this life.
     pub incarnation: Incarnation,
-    /// A peer that was silent for so long is lost. A quarter of it is the keepalive. 10 s: a reset board is back long before, a
-    /// person with an unplugged cable is not kept waiting.
+    /// A peer that was silent for so long is lost. A quarter of it is the keepalive. 10 s: a reset board is back
+    /// long before, a person with an unplugged cable is not kept waiting.
     pub lease: Duration,
     /// The round trip believed in until the first one is measured. 50 ms: a slow UART's; a wrong value costs a few
     /// needless or late packets at the start, no more.
     pub initial_round_trip: Duration,
-    /// A peer that stopped answering is probed so often, and an absent one greeted, once tighter intervals were in vain. 500 ms.
+    /// A peer that stopped answering is probed so often, and an absent one greeted, once tighter intervals were in
+    /// vain. 500 ms.
     pub heartbeat: Duration,
     /// Calls that wait at least so long do not carry their time to live (one byte). 5 s.
     pub default_time_to_live: Duration,
-    /// How far a measured time may be off by the resolution of the clock and by scheduling: added to the probe interval where
-    /// a sixteenth of the round trip is less. 0 for a microcontroller with a microsecond timer, about 1 ms on an operating system.
+    /// How far a measured time may be off by the resolution of the clock and by scheduling: added to the probe
+    /// interval where a sixteenth of the round trip is less. 0 for a microcontroller with a microsecond timer,
+    /// about 1 ms on an operating system.
     pub granularity: Duration,
     /// A digest of the application's message types, shown to the peer in HELLO; 0 for none.
     pub schema_digest: u32,

@@ -11,8 +11,9 @@ use crate::wire::encode_in_place;
 
 /// One end of a link: bytes and the time go in, bytes, messages, events and the next deadline come out.
 ///
-/// It has no port, no clock and no memory but its own. Methods may be called in any order; a call that has nothing to do does nothing, and one
-/// that fails leaves the state as it was. See the [crate documentation](crate) for the loop that drives it.
+/// It has no port, no clock and no memory but its own. Methods may be called in any order; a call that has nothing
+/// to do does nothing, and one that fails leaves the state as it was. See the [crate documentation](crate) for the
+/// loop that drives it.
 #[derive(Debug)]
 pub struct Endpoint<S> {
     machine: Machine,
@@ -43,7 +44,8 @@ impl<S: Storage> Endpoint<S> {
 
     /// A frame has come: `packet ‖ check`, without COBS and delimiter. Take all messages, then poll everything.
     ///
-    /// Whatever it holds, it cannot do harm: what cannot be accepted is counted in [`Stats::dropped`] and changes nothing.
+    /// Whatever it holds, it cannot do harm: what cannot be accepted is counted in [`Stats::dropped`] and changes
+    /// nothing.
     pub fn handle_frame<'f>(&mut self, now: Instant, frame: &'f mut [u8]) -> Messages<'f> {
         let (machine, mut parts) = self.split();
         machine.handle_frame(&mut parts, now, frame)
@@ -55,9 +57,11 @@ impl<S: Storage> Endpoint<S> {
         machine.handle_timeout(&mut parts, now);
     }
 
-    /// The port did not take the frame that was polled last, not even in part. What it carried goes out in the next one.
+    /// The port did not take the frame that was polled last, not even in part. What it carried goes out in the next
+    /// one.
     ///
-    /// Without this call a frame counts as taken at the moment when it was polled. A frame that was lost otherwise needs no such word.
+    /// Without this call a frame counts as taken at the moment when it was polled. A frame that was lost otherwise
+    /// needs no such word.
     pub fn handle_refused(&mut self) {
         let (machine, mut parts) = self.split();
         machine.handle_refused(&mut parts);
@@ -65,14 +69,15 @@ impl<S: Storage> Endpoint<S> {
 
     // Outputs.
 
-    /// Writes the next frame for a datagram link into `buf`, which must hold [`frame_len`](crate::frame_len) bytes; returns its length. `None` if there is nothing to
-    /// send. To be called until then, whenever the port has room.
+    /// Writes the next frame for a datagram link into `buf`, which must hold [`frame_len`](crate::frame_len) bytes;
+    /// returns its length. `None` if there is nothing to send. To be called until then, whenever the port has room.
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
         let (machine, mut parts) = self.split();
         machine.poll_transmit(&mut parts, now, buf)
     }
 
-    /// Writes the next frame for a byte stream into `buf`, COBS and delimiter included; else like [`Self::poll_transmit`].
+    /// Writes the next frame for a byte stream into `buf`, COBS and delimiter included; else like
+    /// [`Self::poll_transmit`].
     pub fn poll_frame(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
         let (machine, mut parts) = self.split();
         let room = crate::wire::packet_len(buf.len());
@@ -87,13 +92,15 @@ impl<S: Storage> Endpoint<S> {
         machine.poll_event(&mut parts)
     }
 
-    /// A notify whose turn has come after it was held back. To be called until `None` after the messages of each frame.
+    /// A notify whose turn has come after it was held back. To be called until `None` after the messages of each
+    /// frame.
     pub fn poll_notify(&mut self) -> Option<Notify<'_>> {
         let (machine, parts) = self.split();
         machine.poll_notify(parts).map(|(key, payload)| Notify { key, payload })
     }
 
-    /// When to call [`Self::handle_timeout`] if nothing happens before, `None` if there is nothing to wait for. A moment that has passed means at once.
+    /// When to call [`Self::handle_timeout`] if nothing happens before, `None` if there is nothing to wait for. A
+    /// moment that has passed means at once.
     ///
     /// Frames that wait for the port are not counted: poll them when it has room.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
@@ -114,12 +121,14 @@ impl<S: Storage> Endpoint<S> {
         machine.close(&mut parts, now);
     }
 
-    /// Calls the endpoint `key` of the peer. The call ends within `timeout`: with a [`Message::Response`](crate::Message::Response) or with
-    /// [`Event::CallFailed`]. It may be made before there is a session.
+    /// Calls the endpoint `key` of the peer. The call ends within `timeout`: with a
+    /// [`Message::Response`](crate::Message::Response) or with [`Event::CallFailed`]. It may be made before there
+    /// is a session.
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`] when all slots are taken, [`SendError::TooLarge`] when the payload does not fit a frame of both sides.
+    /// [`SendError::Full`] when all slots are taken, [`SendError::TooLarge`] when the payload does not fit a frame
+    /// of both sides.
     pub fn call(
         &mut self,
         now: Instant,
@@ -132,7 +141,8 @@ impl<S: Storage> Endpoint<S> {
         machine.call(&mut parts, now, key, semantics, timeout, payload)
     }
 
-    /// Gives a call up. It ends with [`Event::CallFailed`] at once if it was not sent, else when the peer has said whether it took effect, within its timeout.
+    /// Gives a call up. It ends with [`Event::CallFailed`] at once if it was not sent, else when the peer has said
+    /// whether it took effect, within its timeout.
     pub fn cancel(&mut self, now: Instant, call: Call) {
         let (machine, mut parts) = self.split();
         machine.cancel(&mut parts, now, call);
@@ -142,14 +152,15 @@ impl<S: Storage> Endpoint<S> {
     ///
     /// # Errors
     ///
-    /// [`RespondError::Stale`] when the session of the request is over, or it was answered before; [`RespondError::TooLarge`]
-    /// when the payload does not fit, and then the request still waits.
+    /// [`RespondError::Stale`] when the session of the request is over, or it was answered before;
+    /// [`RespondError::TooLarge`] when the payload does not fit, and then the request still waits.
     pub fn respond(&mut self, now: Instant, request: RequestId, payload: &[u8]) -> Result<(), RespondError> {
         let (machine, mut parts) = self.split();
         machine.respond(&mut parts, now, request, payload)
     }
 
-    /// Refuses a request. All refusals but [`Refusal::ResponseTooLarge`] promise that it has had no effect and will have none.
+    /// Refuses a request. All refusals but [`Refusal::ResponseTooLarge`] promise that it has had no effect and will
+    /// have none.
     ///
     /// # Errors
     ///
@@ -159,7 +170,8 @@ impl<S: Storage> Endpoint<S> {
         machine.refuse(&mut parts, now, request, refusal)
     }
 
-    /// The handler of an orphaned request ([`Event::Orphaned`]) has ended and will not answer: its slot is free for the session of today.
+    /// The handler of an orphaned request ([`Event::Orphaned`]) has ended and will not answer: its slot is free for
+    /// the session of today.
     pub fn abandon(&mut self, request: RequestId) {
         let (machine, mut parts) = self.split();
         machine.abandon(&mut parts, request);
@@ -179,7 +191,8 @@ impl<S: Storage> Endpoint<S> {
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`] when publishes of too many keys wait, [`SendError::TooLarge`] when the payload does not fit.
+    /// [`SendError::Full`] when publishes of too many keys wait, [`SendError::TooLarge`] when the payload does not
+    /// fit.
     pub fn publish(&mut self, now: Instant, key: u16, payload: &[u8]) -> Result<(), SendError> {
         let (machine, mut parts) = self.split();
         machine.publish(&mut parts, now, key, payload)

@@ -155,13 +155,14 @@ pub enum Event {
         /// How it failed.
         error: CallError,
     },
-    /// The caller no longer waits. A handler that had no effect yet may stop and refuse with [`Refusal::Cancelled`]; any other answers as usual.
+    /// The caller no longer waits. A handler that had no effect yet may stop and refuse with
+    /// [`Refusal::Cancelled`]; any other answers as usual.
     CancelRequested {
         /// The request.
         request: RequestId,
     },
-    /// The session of this request is over while its handler runs: nobody waits for the response. The slot stays taken, so that a
-    /// repetition of the same call waits, until the handler has answered or was abandoned.
+    /// The session of this request is over while its handler runs: nobody waits for the response. The slot stays
+    /// taken, so that a repetition of the same call waits, until the handler has answered or was abandoned.
     Orphaned {
         /// The request.
         request: RequestId,

@@ -1,11 +1,13 @@
 //! A knot between two programs that talk over a wire that cannot be trusted.
 //!
-//! **The promise.** A request takes effect at most once, its caller always learns the outcome in bounded time, and an outcome that
-//! cannot be known is reported as exactly that ([`Executed`]: no, maybe, yes). It holds while frames are lost, duplicated, reordered,
-//! delayed, cut and garbled, and while either side crashes at any moment and comes back.
+//! **The promise.** A request takes effect at most once, its caller always learns the outcome in bounded time, and
+//! an outcome that cannot be known is reported as exactly that ([`Executed`]: no, maybe, yes). It holds while
+//! frames are lost, duplicated, reordered, delayed, cut and garbled, and while either side crashes at any moment
+//! and comes back.
 //!
-//! An [`Endpoint`] is one end of a link between two nodes. It has no port, no clock and no allocator: bytes and the time go in; bytes,
-//! messages, events and the next deadline come out. Both ends are equal, either may call the other. Three kinds of messages travel:
+//! An [`Endpoint`] is one end of a link between two nodes. It has no port, no clock and no allocator: bytes and the
+//! time go in; bytes, messages, events and the next deadline come out. Both ends are equal, either may call the
+//! other. Three kinds of messages travel:
 //!
 //! | | sent with | arrives |
 //! |---|---|---|
@@ -15,8 +17,8 @@
 //!
 //! # The loop that drives it
 //!
-//! The same loop serves a UART in an interrupt-driven main loop, a socket, and this test, in which two nodes share a
-//! byte stream that loses every third write.
+//! The same loop serves a UART in an interrupt-driven main loop, a socket, and this test, in which two nodes share
+//! a byte stream that loses every third write.
 //!
 //! ```
 //! use bowline::{Buffers, Config, Duration, Endpoint, Event, Incarnation, Instant, Message, Semantics, wire::Deframer};
@@ -67,13 +69,16 @@
 //! # Ok::<(), bowline::SendError>(())
 //! ```
 //!
-//! A driver that can sleep does so until [`Endpoint::poll_timeout`] or until bytes come. A datagram link has no [`Deframer`](wire::Deframer) and uses
-//! [`Endpoint::poll_transmit`]. The wire is specified to the bit in `PROTOCOL.md`, which comments cite.
+//! A driver that can sleep does so until [`Endpoint::poll_timeout`] or until bytes come. A datagram link has no
+//! [`Deframer`](wire::Deframer) and uses [`Endpoint::poll_transmit`]. The wire is specified to the bit in
+//! `PROTOCOL.md`, which comments cite.
 //!
 //! # What it does not promise
 //!
-//! - A call that fails with *executed: maybe* may still take effect after it was reported, for as long as its handler runs or its frames are under way.
-//! - There is no encryption: whoever can write to the wire can speak for either side. Garbage and hostile peers are survived, though.
+//! - A call that fails with *executed: maybe* may still take effect after it was reported, for as long as its
+//!   handler runs or its frames are under way.
+//! - There is no encryption: whoever can write to the wire can speak for either side. Garbage and hostile peers are
+//!   survived, though.
 //! - A frame that was garbled passes its 32-bit check with a chance of 2⁻³².
 //! - A node without any entropy needs a quiet line at boot: see [`Incarnation::none`].
 #![no_std]

@@ -131,7 +131,8 @@ impl Outgoing<'_> {
         }
     }
 
-    /// Whether `message` still needs its transmission in packet `number`: nobody has acknowledged it, it was not sent later, and does not wait to be.
+    /// Whether `message` still needs its transmission in packet `number`: nobody has acknowledged it, it was not
+    /// sent later, and does not wait to be.
     pub(super) fn needs(&self, message: MessageId, number: u32) -> bool {
         match message {
             MessageId::Ping => *self.ping == Ping::Sent(number),

@@ -57,7 +57,8 @@ pub enum Message<'f> {
     },
 }
 
-/// The messages of a frame. They count as received when all have been taken: if the rest is dropped, the peer sends it again.
+/// The messages of a frame. They count as received when all have been taken: if the rest is dropped, the peer sends
+/// it again.
 #[derive(Debug)]
 #[must_use = "messages that are not taken do not count as received"]
 pub struct Messages<'f> {
@@ -291,7 +292,8 @@ impl Machine {
     fn handle_ack(&mut self, parts: &mut Parts<'_>, ack: &Ack) {
         let (mut out, log) = self.out.with(parts);
         let unanswered = &mut self.unanswered;
-        // What both sides believe may be so far off that no ack is ever fresh. Then a sample that is too long is better than none.
+        // What both sides believe may be so far off that no ack is ever fresh. Then a sample that is too long is
+        // better than none.
         let is_lost = self.round_trip.measured().is_none() || *unanswered > PATIENCE;
         let sample = self.sent.handle_ack(log, self.now, ack, is_lost, |message| {
             out.acked(message);
@@ -408,8 +410,8 @@ impl From<Incoming> for Delivered<'_> {
     }
 }
 
-/// Reads a packet as a whole before any of it is believed. `None` if it breaks the rules; else whether it is eliciting, `Some(None)`
-/// if it has no messages.
+/// Reads a packet as a whole before any of it is believed. `None` if it breaks the rules; else whether it is
+/// eliciting, `Some(None)` if it has no messages.
 fn check_messages(mut messages: WireMessages<'_>, parts: &Parts<'_>) -> Option<Option<bool>> {
     let mut is_eliciting = None;
     while let Some(message) = messages.next() {

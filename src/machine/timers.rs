@@ -8,8 +8,8 @@ use crate::stats::count;
 use crate::storage::Parts;
 use crate::time::{Duration, Instant};
 
-/// So many repetitions go unanswered before the peer is presumed gone, or much farther than was measured. At 30 % loss each way that happens
-/// once in 10⁵ by chance.
+/// So many repetitions go unanswered before the peer is presumed gone, or much farther than was measured. At 30 %
+/// loss each way that happens once in 10⁵ by chance.
 pub(super) const PATIENCE: u8 = 16;
 
 /// However short the round trip, a storm of frames draws no more than a hundred HELLOs a second.
@@ -109,7 +109,8 @@ impl Machine {
         }
     }
 
-    /// Sends again all that went out at least `age` microseconds ago and is not acknowledged; returns whether there was any.
+    /// Sends again all that went out at least `age` microseconds ago and is not acknowledged; returns whether there
+    /// was any.
     fn repeat_older_than(&mut self, parts: &mut Parts<'_>, age: u32) -> bool {
         let (mut out, log) = self.out.with(parts);
         let mut has_any = false;
@@ -143,8 +144,9 @@ impl Machine {
         age.map(|age| self.now.stamp().deadline(self.now, interval.saturating_sub(age)))
     }
 
-    /// How long an ack is waited for. It does not grow with losses, which on a wire of one's own do not mean load; only when nothing new was acknowledged for long it doubles each
-    /// time: the peer is gone, or the round trip is much longer than was measured and the log forgets packets before their acks come.
+    /// How long an ack is waited for. It does not grow with losses, which on a wire of one's own do not mean load;
+    /// only when nothing new was acknowledged for long it doubles each time: the peer is gone, or the round trip is
+    /// much longer than was measured and the log forgets packets before their acks come.
     fn probe_interval(&self) -> u32 {
         let interval = self.round_trip.probe_micros();
         let in_vain = u32::from(self.unanswered.saturating_sub(PATIENCE));

@@ -12,8 +12,9 @@ use crate::wire::{
     plain_check, time_to_live,
 };
 
-/// When all that waits is small, it goes in packets of about this many bytes: eight small calls in one packet would march in step,
-/// each round waiting for the whole burst in both directions. Measured with 8-byte calls: 68 beats one message a packet and all in one.
+/// When all that waits is small, it goes in packets of about this many bytes: eight small calls in one packet would
+/// march in step, each round waiting for the whole burst in both directions. Measured with 8-byte calls: 68 beats
+/// one message a packet and all in one.
 const SMALL_BURST: usize = 68;
 
 /// What was put into a packet.
@@ -262,7 +263,8 @@ fn has_room(sent: &mut Sent, log: &[Transmission], out: &Outgoing<'_>) -> bool {
     !sent.is_full(log) || sent.oldest(log).is_none_or(|(message, number)| !out.needs(message, number))
 }
 
-/// Makes room in the log: the oldest transmission is forgotten if its message was sent again or needs no ack any more.
+/// Makes room in the log: the oldest transmission is forgotten if its message was sent again or needs no ack any
+/// more.
 fn make_room(sent: &mut Sent, log: &[Transmission], out: &Outgoing<'_>) -> bool {
     let has_room = has_room(sent, log, out);
     if has_room && sent.is_full(log) {

@@ -30,14 +30,15 @@ pub(crate) enum Taken {
     Wait,
 }
 
-/// The notify with sequence `expected + d` has its place at `head + d`, in a ring as long as there are slots. One more than that
-/// can be taken: the expected one needs no slot, since it is delivered out of its frame.
+/// The notify with sequence `expected + d` has its place at `head + d`, in a ring as long as there are slots. One
+/// more than that can be taken: the expected one needs no slot, since it is delivered out of its frame.
 #[derive(Debug)]
 pub(crate) struct HeldState {
     /// Sequence of the next one to deliver.
     expected: u16,
     head: u16,
-    /// How many in front belong to a session that is over. They were acknowledged, so they are still delivered, before anything new.
+    /// How many in front belong to a session that is over. They were acknowledged, so they are still delivered,
+    /// before anything new.
     left_over: u16,
 }
 

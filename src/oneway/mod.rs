@@ -1,4 +1,5 @@
-//! One-way messages: notifies, reliable and in order, and publishes, of which only the latest counts (`PROTOCOL.md §11`).
+//! One-way messages: notifies, reliable and in order, and publishes, of which only the latest counts (`PROTOCOL.md
+//! §11`).
 
 mod held;
 mod notifies;

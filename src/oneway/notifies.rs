@@ -150,7 +150,8 @@ impl Notifies<'_> {
         }
     }
 
-    /// The session is over: those that were sent may or may not have been delivered, and are given up. Returns how many; those that wait stay.
+    /// The session is over: those that were sent may or may not have been delivered, and are given up. Returns how
+    /// many; those that wait stay.
     pub(crate) fn end_session(&mut self) -> u16 {
         let unconfirmed = self.state.sent;
         for _ in 0..unconfirmed {

@@ -48,7 +48,8 @@ impl PublishesState {
         self.waiting > 0
     }
 
-    /// Takes note of a publish that came in packet `number`: how many were missed before it, `None` if a newer one came first.
+    /// Takes note of a publish that came in packet `number`: how many were missed before it, `None` if a newer one
+    /// came first.
     ///
     /// Packets tell the order: after a long outage the sequences may have wrapped.
     pub(crate) fn take(&mut self, number: u32, sequence: u16) -> Option<u16> {

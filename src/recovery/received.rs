@@ -40,7 +40,8 @@ pub(crate) struct Received {
     since_ack: u8,
     /// Whether an ack is owed at once.
     is_urgent: bool,
-    /// Whether every packet repeats the ack: true from an eliciting packet on until the peer is known to have its ack.
+    /// Whether every packet repeats the ack: true from an eliciting packet on until the peer is known to have its
+    /// ack.
     is_repeating: bool,
     /// The first packet of ours that carried an ack of the newest eliciting packet; the low half of its number.
     carrier: Option<u32>,
@@ -70,7 +71,8 @@ impl Received {
 
     /// A packet has come whose check is right: says what its number means.
     ///
-    /// Packets whose messages are not taken move the replay window as well: else one that is never taken could come again when sequences have wrapped.
+    /// Packets whose messages are not taken move the replay window as well: else one that is never taken could come
+    /// again when sequences have wrapped.
     pub(crate) fn arrive(&mut self, number: PacketNumber) -> Arrival {
         let is_too_old = self.newest.distance_from(number).is_some_and(|behind| behind > u64::from(BITMAP_REACH) + 1);
         let is_newest = number >= self.newest;
@@ -90,7 +92,8 @@ impl Received {
         1_u64.checked_shl(shift)
     }
 
-    /// Notes that the messages of packet `number` were taken. `len` is how many bytes of the number it carried, `has_news` whether any message was new.
+    /// Notes that the messages of packet `number` were taken. `len` is how many bytes of the number it carried,
+    /// `has_news` whether any message was new.
     pub(crate) fn note(&mut self, now: Instant, number: PacketNumber, len: usize, is_eliciting: bool, has_news: bool) {
         let is_in_order;
         match number.distance_from(self.next) {

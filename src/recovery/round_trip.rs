@@ -34,8 +34,9 @@ impl RoundTrip {
         }
     }
 
-    /// Takes note of what an ack tells. That a round trip takes at least so long is news only if it was believed to be shorter: so a belief that is far too short, by which packets are
-    /// forgotten before their acks come, mends itself.
+    /// Takes note of what an ack tells. That a round trip takes at least so long is news only if it was believed to
+    /// be shorter: so a belief that is far too short, by which packets are forgotten before their acks come, mends
+    /// itself.
     pub(crate) fn learn(&mut self, sample: Sample) {
         match sample {
             Sample::Exactly(micros) => self.add(micros),
@@ -67,13 +68,14 @@ impl RoundTrip {
         self.estimate.max(1)
     }
 
-    /// After so many microseconds a packet without an ack is sent again: 17/16 of the round trip. A sixteenth leaves room for jitter, more would be felt at every lost frame.
+    /// After so many microseconds a packet without an ack is sent again: 17/16 of the round trip. A sixteenth
+    /// leaves room for jitter, more would be felt at every lost frame.
     pub(crate) fn probe_micros(&self) -> u32 {
         self.micros().saturating_add((self.micros() / 16).max(self.granularity)).max(MIN_PROBE_MICROS)
     }
 
-    /// After so many microseconds a packet is lost if a later one was acknowledged: 21/16 of the round trip. The difference is the
-    /// reordering window; it is wide because waiting costs nothing while other packets flow.
+    /// After so many microseconds a packet is lost if a later one was acknowledged: 21/16 of the round trip. The
+    /// difference is the reordering window; it is wide because waiting costs nothing while other packets flow.
     pub(crate) fn lost_micros(&self) -> u32 {
         self.micros().saturating_add(self.micros() / 16 * 5).saturating_add(self.granularity)
     }
@@ -88,7 +90,8 @@ impl RoundTrip {
         self.micros() / 16
     }
 
-    /// An ack of a packet that came longer ago is no round-trip sample. Twice the ack delay, so that an ack that a slow driver sends a little late still is one.
+    /// An ack of a packet that came longer ago is no round-trip sample. Twice the ack delay, so that an ack that a
+    /// slow driver sends a little late still is one.
     pub(crate) fn fresh_micros(&self) -> u32 {
         self.micros() / 8
     }

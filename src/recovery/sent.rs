@@ -87,12 +87,14 @@ impl Sent {
         self.base
     }
 
-    /// Bytes that the next packet carries of its number: a hard rule for every packet (H7 of the design, `PROTOCOL.md §5.1`).
+    /// Bytes that the next packet carries of its number: a hard rule for every packet (H7 of the design,
+    /// `PROTOCOL.md §5.1`).
     pub(crate) const fn next_len(&self) -> usize {
         number_len(self.next, self.base)
     }
 
-    /// Whether the next packet must ask for an ack, so that numbers do not run away from what the peer has acknowledged.
+    /// Whether the next packet must ask for an ack, so that numbers do not run away from what the peer has
+    /// acknowledged.
     pub(crate) const fn must_elicit(&self) -> bool {
         self.uneliciting >= MAX_UNELICITING
     }
@@ -131,7 +133,8 @@ impl Sent {
         self.uneliciting = if is_eliciting { 0 } else { self.uneliciting.saturating_add(1) };
     }
 
-    /// Takes back an entry of the last packet, newest first: the port did not take it. Its message and the packet's number.
+    /// Takes back an entry of the last packet, newest first: the port did not take it. Its message and the packet's
+    /// number.
     pub(crate) fn pop_last(&mut self, log: &[Transmission]) -> Option<(MessageId, u32)> {
         let last = self.next.back(1)?.get() as u32;
         let at = self.len.checked_sub(1)?;
@@ -140,7 +143,8 @@ impl Sent {
         Some((entry.message?, last))
     }
 
-    /// Handles an ack: `acked` is told each message that has arrived. Says what the ack tells of the round trip if it is fresh, or anything at all if `is_anything_welcome`.
+    /// Handles an ack: `acked` is told each message that has arrived. Says what the ack tells of the round trip if
+    /// it is fresh, or anything at all if `is_anything_welcome`.
     pub(crate) fn handle_ack(
         &mut self,
         log: &mut [Transmission],
@@ -180,7 +184,8 @@ impl Sent {
         })
     }
 
-    /// Removes the packets that are lost, those older than `age` microseconds of which a later one was acknowledged; `lost` is told their messages and numbers.
+    /// Removes the packets that are lost, those older than `age` microseconds of which a later one was
+    /// acknowledged; `lost` is told their messages and numbers.
     pub(crate) fn take_lost(
         &mut self,
         log: &mut [Transmission],
@@ -211,7 +216,8 @@ impl Sent {
         is_below.then(|| oldest.at.deadline(now, age))
     }
 
-    /// Tells `visit` each message in the log, its packet's number, and its age in microseconds, oldest first, until it returns false.
+    /// Tells `visit` each message in the log, its packet's number, and its age in microseconds, oldest first, until
+    /// it returns false.
     pub(crate) fn each(&self, log: &[Transmission], now: Instant, mut visit: impl FnMut(MessageId, u32, u32) -> bool) {
         for offset in 0..self.len {
             let Some(entry) = self.entry(log, offset) else { break };

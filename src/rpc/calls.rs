@@ -236,8 +236,8 @@ impl Calls<'_> {
         self.slots.iter().filter(waiting).map(|slot| slot.deadline).min()
     }
 
-    /// Handles the server's word on `slot`, `sequence`. The call that it completes is returned with `Response` when the application still waits for one;
-    /// the flag says whether the word was new.
+    /// Handles the server's word on `slot`, `sequence`. The call that it completes is returned with `Response` when
+    /// the application still waits for one; the flag says whether the word was new.
     pub(crate) fn handle_reply(&mut self, index: u8, sequence: u8, reply: Reply) -> (Option<Call>, bool) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return (None, false) };
         if slot.sequence != sequence {
@@ -349,7 +349,8 @@ impl Calls<'_> {
         })
     }
 
-    /// The message of slot `index` goes out in packet `number`; says how to name it, and whether it had been sent before.
+    /// The message of slot `index` goes out in packet `number`; says how to name it, and whether it had been sent
+    /// before.
     pub(crate) fn sent(&mut self, index: u8, number: u32) -> Option<(MessageId, bool)> {
         let slot = self.slots.get_mut(usize::from(index))?;
         let was_sent = self.state.fresh & bit(index) == 0 || slot.state == State::Queued && slot.is_dirty;
@@ -369,13 +370,15 @@ impl Calls<'_> {
         Some((message, was_sent))
     }
 
-    /// Whether `message` still needs its transmission in packet `number`: it is wanted, was not sent later, and does not already wait to be sent.
+    /// Whether `message` still needs its transmission in packet `number`: it is wanted, was not sent later, and
+    /// does not already wait to be sent.
     pub(crate) fn needs(&self, message: MessageId, number: u32) -> bool {
         let settled = self.state.fresh | self.state.again | self.state.delivered;
         self.current(message).is_some_and(|(index, slot)| slot.last == number && settled & bit(index) == 0)
     }
 
-    /// The port did not take the packet with the last transmission of `message`. If it was the first one, the call was never sent in this session.
+    /// The port did not take the packet with the last transmission of `message`. If it was the first one, the call
+    /// was never sent in this session.
     pub(crate) fn refused(&mut self, message: MessageId) {
         let Some((index, _)) = self.current(message) else { return };
         match self.slots.get_mut(usize::from(index)) {

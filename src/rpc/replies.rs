@@ -117,7 +117,8 @@ impl Replies<'_> {
         })
     }
 
-    /// Handles a cancel. One that overtakes its request consumes the sequence, so that the request cannot run any more.
+    /// Handles a cancel. One that overtakes its request consumes the sequence, so that the request cannot run any
+    /// more.
     pub(crate) fn handle_cancel(&mut self, index: u8, sequence: u8) -> Incoming {
         if let Some(slot) = self.slots.get_mut(usize::from(index))
             && slot.state == State::Executing
@@ -172,7 +173,8 @@ impl Replies<'_> {
         self.finish(request, State::Refused(refusal), 0)
     }
 
-    /// The handler has ended without an answer. Only an orphan's slot is free then: the caller of any other still waits.
+    /// The handler has ended without an answer. Only an orphan's slot is free then: the caller of any other still
+    /// waits.
     pub(crate) fn abandon(&mut self, request: RequestId) {
         if self.running(request) == Ok(State::Orphan) {
             let _ = self.finish(request, State::Idle, 0);
@@ -270,7 +272,8 @@ impl Replies<'_> {
         })
     }
 
-    /// The reply of slot `index` goes out in packet `number`; says how to name it, and whether it had been sent before.
+    /// The reply of slot `index` goes out in packet `number`; says how to name it, and whether it had been sent
+    /// before.
     pub(crate) fn sent(&mut self, index: u8, number: u32) -> Option<(MessageId, bool)> {
         let slot = self.slots.get_mut(usize::from(index))?;
         slot.last = number;

@@ -41,7 +41,8 @@ pub(crate) enum Answer {
 
 /// The answers that are owed, one of each kind at most.
 ///
-/// They are kept apart and take turns: where either kind crowded the other out, a peer that holds an old session would go on holding it.
+/// They are kept apart and take turns: where either kind crowded the other out, a peer that holds an old session
+/// would go on holding it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owed {
     session: bool,
@@ -136,7 +137,8 @@ impl Handshake {
             if hello.session == Some(session.id) {
                 return Verdict::Known;
             }
-            // The peer as it was before it entered this session. Without entropy it may as well be a new life of it.
+            // The peer as it was before it entered this session. Without entropy it may as well be a new life of
+            // it.
             if hello.from == session.peer.end && hello.from.incarnation != 0 {
                 return Verdict::Owed(Answer::Session);
             }
@@ -167,8 +169,8 @@ impl Handshake {
 
     /// The HELLO to say unasked.
     ///
-    /// A session HELLO brings a peer into the session that has not entered it. It must not reach a later life of a peer whose challenges
-    /// repeat: that would enter the session of its earlier life, and run its calls again.
+    /// A session HELLO brings a peer into the session that has not entered it. It must not reach a later life of a
+    /// peer whose challenges repeat: that would enter the session of its earlier life, and run its calls again.
     pub(crate) fn greeting(&self) -> Answer {
         match &self.session {
             Some(session) if session.peer.end.incarnation != 0 => Answer::Session,

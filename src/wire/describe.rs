@@ -6,7 +6,8 @@ use super::hello::{Hello, HelloError, VersionRefusal};
 use super::{CHECK_LEN, Header, KIND_HELLO, KIND_VERSION, Reader, SESSION_BIT, WireMessage, WireMessages, split_check};
 use crate::event::Refusal;
 
-/// Says in one line what a frame holds, without knowing its session: numbers are shown as they travel and the check is not looked at.
+/// Says in one line what a frame holds, without knowing its session: numbers are shown as they travel and the check
+/// is not looked at.
 ///
 /// ```
 /// let frame = [0x88, 0x2A, 0x17, 0x20, 0x05, 0x02, 0x01, 7, 7, 0, 0, 0, 0];

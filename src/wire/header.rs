@@ -61,8 +61,8 @@ impl Header {
         Some(Self { number, number_len, ack })
     }
 
-    /// Writes the header. The number is cut to `number_len` bytes, the ack number to its `len`, the bitmap to its `reach`;
-    /// a bitmap of 64 ones is left out.
+    /// Writes the header. The number is cut to `number_len` bytes, the ack number to its `len`, the bitmap to its
+    /// `reach`; a bitmap of 64 ones is left out.
     pub(crate) fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
         let mut flags = SESSION_BIT | ((self.number_len.saturating_sub(1) as u8 & 3) << 5);
         if let Some(ack) = &self.ack {

@@ -35,8 +35,8 @@ pub(crate) const MIN_FRAME: usize = 48;
 /// Most call slots in one direction: a slot index has 5 bits.
 pub(crate) const MAX_SLOTS: usize = 32;
 
-/// The longest frame on the wire, in bytes, that payloads of up to `payload` bytes need: COBS, delimiter, check and headers included
-/// (`PROTOCOL.md §7.1`). The size of the buffers that a driver lends, and of its [`Deframer`].
+/// The longest frame on the wire, in bytes, that payloads of up to `payload` bytes need: COBS, delimiter, check and
+/// headers included (`PROTOCOL.md §7.1`). The size of the buffers that a driver lends, and of its [`Deframer`].
 ///
 /// At least 48, which the handshake needs, and at most 65 535.
 pub const fn frame_len(payload: usize) -> usize {
@@ -62,7 +62,8 @@ pub(crate) const fn payload_len(frame: usize) -> usize {
     packet_len(frame).saturating_sub(MESSAGE_HEADROOM)
 }
 
-/// What surrounds the payload of a request in its longest form: flags, number, type, sequence, key, time to live, check.
+/// What surrounds the payload of a request in its longest form: flags, number, type, sequence, key, time to live,
+/// check.
 const MESSAGE_HEADROOM: usize = 1 + 4 + 1 + 1 + 2 + 1 + CHECK_LEN;
 
 #[cfg(test)]

@@ -60,9 +60,11 @@ pub(crate) fn restore(truncated: u64, len: usize, expected: PacketNumber) -> Pac
     PacketNumber(restored)
 }
 
-/// The number below `next` with the low `len` bytes `truncated` that is nearest to `base`, the largest acknowledged one plus one; `None` if there is none (`PROTOCOL.md §6`).
+/// The number below `next` with the low `len` bytes `truncated` that is nearest to `base`, the largest acknowledged
+/// one plus one; `None` if there is none (`PROTOCOL.md §6`).
 ///
-/// The peer gives an ack number the bytes that its packet had, so the rule of [`number_len`] makes this unambiguous as well.
+/// The peer gives an ack number the bytes that its packet had, so the rule of [`number_len`] makes this unambiguous
+/// as well.
 pub(crate) fn restore_ack(truncated: u64, len: usize, base: PacketNumber, next: PacketNumber) -> Option<PacketNumber> {
     Some(restore(truncated, len, base)).filter(|number| *number < next)
 }

@@ -359,7 +359,8 @@ fn a_round_trip_that_was_believed_too_short_is_learnt() {
     };
     let mut a = Node::new(at(0), config(1), Buffers::new());
     let mut b = Node::new(at(0), config(2), Buffers::new());
-    // 20 ms each way; each side looks at its port once a millisecond: what came in one turn is answered in the next.
+    // 20 ms each way; each side looks at its port once a millisecond: what came in one turn is answered in the
+    // next.
     let (mut to_a, mut to_b) = (Vec::<Due>::new(), Vec::<Due>::new());
     let mut done = 0;
     for milli in 1..20_000_u64 {

@@ -74,7 +74,8 @@ fn a_garbled_request_costs_one_retransmission() {
     assert_eq!(a.stats().retransmits, 1);
 }
 
-/// pw_rpc, postcard-rpc, TinyFrame: ids begin anew after a crash, so a late answer of the earlier life completes a new call.
+/// pw_rpc, postcard-rpc, TinyFrame: ids begin anew after a crash, so a late answer of the earlier life completes a
+/// new call.
 #[test]
 fn a_late_answer_of_an_earlier_life_completes_nothing() {
     let (mut a, mut b) = connected();
@@ -147,7 +148,8 @@ fn a_peer_that_stalls_for_85_ms_costs_a_few_probes_and_no_call() {
     assert!(events(&mut a).is_empty() && events(&mut b).is_empty());
 }
 
-/// stateright's reliable-link example loses an acknowledged message: the second delivered, then the first acknowledged and dropped.
+/// stateright's reliable-link example loses an acknowledged message: the second delivered, then the first
+/// acknowledged and dropped.
 #[test]
 fn notifies_that_overtake_each_other_are_delivered_in_order() {
     let (mut a, mut b) = connected();

@@ -22,7 +22,8 @@ pub(in crate::wire) fn encode(data: &[u8]) -> Vec<u8> {
     buf
 }
 
-/// Cheshire and Baker's algorithm in the order of their paper: a piece ends at a zero, at 254 bytes, or with the data.
+/// Cheshire and Baker's algorithm in the order of their paper: a piece ends at a zero, at 254 bytes, or with the
+/// data.
 fn encode_by_the_book(data: &[u8]) -> Vec<u8> {
     let mut frame = vec![];
     let mut rest = data;
