@@ -233,3 +233,14 @@ pub(crate) fn store(payloads: &mut [u8], payload: usize, slot: usize, bytes: &[u
     payloads.get_mut(start..start.checked_add(bytes.len())?)?.copy_from_slice(bytes);
     Some(len)
 }
+
+/// Moves the first `len` bytes of slot `from` to slot `to`. Rare, so byte by byte; `copy_within` could panic.
+pub(crate) fn move_payload(payloads: &mut [u8], payload: usize, from: usize, to: usize, len: u16) {
+    let (from, to) = (from.saturating_mul(payload), to.saturating_mul(payload));
+    for offset in 0..usize::from(len) {
+        let byte = payloads.get(from.saturating_add(offset)).copied();
+        if let (Some(byte), Some(target)) = (byte, payloads.get_mut(to.saturating_add(offset))) {
+            *target = byte;
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::event::SendError;
 use crate::recovery::MessageId;
-use crate::storage::{store, stored};
+use crate::storage::{move_payload, store, stored};
 use crate::wire::{OneWay, WireMessage};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,12 +175,7 @@ impl Notifies<'_> {
                 if let Some(target) = self.slots.get_mut(to) {
                     *target = slot;
                 }
-                let start = from.saturating_mul(self.payload);
-                let end = start.saturating_add(usize::from(slot.len));
-                let target = to.saturating_mul(self.payload);
-                if end <= self.payloads.len() && target.saturating_add(usize::from(slot.len)) <= self.payloads.len() {
-                    self.payloads.copy_within(start..end, target);
-                }
+                move_payload(self.payloads, self.payload, from, to, slot.len);
             }
             kept = kept.saturating_add(1);
         }

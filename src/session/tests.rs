@@ -203,3 +203,17 @@ fn h17_a_later_life_without_entropy_is_not_led_into_the_session_of_the_earlier_o
     assert!(share_a_session(&a, &b));
     assert_ne!(b.session().unwrap().id, old);
 }
+
+#[test]
+fn h8_a_session_entered_again_in_the_same_life_has_nothing_of_the_one_before() {
+    let (mut a, mut b) = confirmed_pair();
+    let (before, old_hello) = (*a.session().unwrap(), a.hello(Answer::Session, OFFER));
+    a.leave();
+    b.leave();
+    settle(&mut a, &mut b, Answer::Challenge);
+    let after = *b.session().unwrap();
+    assert_ne!((before.id, before.send), (after.id, after.receive));
+    // And nothing of it leads back.
+    assert_eq!(b.handle_hello(&old_hello), Verdict::Owed(Answer::Challenge));
+    assert_eq!(b.session().unwrap().id, after.id);
+}

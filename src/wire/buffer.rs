@@ -1,5 +1,7 @@
 //! Cursors over lent bytes: neither can panic, and a failed step leaves the cursor where it was.
 
+use core::cell::Cell;
+
 /// Takes values off the front of a packet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a>(&'a [u8]);
@@ -124,8 +126,7 @@ impl<'a> Writer<'a> {
         varint.length(len)?;
         let tail = at.checked_add(varint.len())?;
         let end = self.len.checked_add(varint.len())?;
-        let moved = self.buf.get_mut(at..end)?;
-        moved.copy_within(..self.len.checked_sub(at)?, varint.len());
+        move_up(self.buf.get_mut(at..end)?, self.len.checked_sub(at)?, varint.len());
         self.buf.get_mut(at..tail)?.copy_from_slice(varint.written());
         self.len = end;
         Some(())
@@ -145,6 +146,17 @@ impl<'a> Writer<'a> {
             value >>= 7;
         }
         self.u8(value as u8)
+    }
+}
+
+/// Moves the first `len` bytes of `bytes` by `distance` towards its end, as far as there is room.
+pub(super) fn move_up(bytes: &mut [u8], len: usize, distance: usize) {
+    // `copy_within` can panic, and when optimizing for size the compiler keeps the code for it.
+    let cells = Cell::from_mut(bytes).as_slice_of_cells();
+    let from = cells.get(..len).unwrap_or_default();
+    let to = cells.get(distance..).unwrap_or_default().get(..len).unwrap_or_default();
+    for (to, from) in to.iter().zip(from).rev() {
+        to.set(from.get());
     }
 }
 

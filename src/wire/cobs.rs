@@ -7,6 +7,8 @@ use core::cell::Cell;
 use core::iter;
 use core::num::NonZeroU8;
 
+use super::buffer::move_up;
+
 /// The most data bytes in one piece. Its code is 0xFF, and it stands for no zero.
 const MAX_PIECE: usize = 254;
 
@@ -133,17 +135,6 @@ pub(super) fn decode_in_place(frame: &mut [u8]) -> Option<usize> {
             *frame.get_mut(end)? = 0;
         }
         (at, code) = (next, next_code);
-    }
-}
-
-/// Moves the first `len` bytes of `bytes` towards its end.
-fn move_up(bytes: &mut [u8], len: usize, distance: usize) {
-    // `copy_within` can panic, and when optimizing for size the compiler keeps the code for it.
-    let cells = Cell::from_mut(bytes).as_slice_of_cells();
-    let from = cells.get(..len).unwrap_or_default();
-    let to = cells.get(distance..).unwrap_or_default().get(..len).unwrap_or_default();
-    for (to, from) in to.iter().zip(from).rev() {
-        to.set(from.get());
     }
 }
 
