@@ -207,12 +207,14 @@ impl World {
     pub fn settle(&mut self, when: &str) {
         let bound = self.scenario.settling();
         let until = self.time + bound;
-        // One of them may still hold an old session and not know it until a keepalive; then they still greet each other.
+        // One of them may still hold an old session and not know it until a keepalive, which the other answers only after
+        // what it takes for a round trip; then they still greet each other.
         let keepalive = self.nodes.iter().map(|node| node.plan.lease / 4).min().unwrap_or_default();
+        let suspicion = self.nodes.iter().map(|node| 2 * node.plan.initial_round_trip).max().unwrap_or_default();
         let mut is_settled = false;
         while !is_settled && self.run_until(until, World::is_settled) {
             let hellos = self.shared.ledger.tally.hellos;
-            self.run_for(keepalive * 21 / 20 + self.scenario.round_trips(3));
+            self.run_for(keepalive * 21 / 20 + suspicion + self.scenario.round_trips(3));
             is_settled = self.is_settled() && self.shared.ledger.tally.hellos == hellos;
         }
         if !is_settled && !self.shared.ledger.is_broken() {
