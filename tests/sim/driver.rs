@@ -65,7 +65,7 @@ impl Driver {
             frames_taken: 0,
             acks_taken: 0,
             frames_fed: 0,
-            fed_at: at.time,
+            fed_at: at.now.as_micros(),
             initial_round_trip: plan.initial_round_trip,
             wake_at: Some(at.time),
             retry_at: None,
@@ -121,7 +121,7 @@ impl Driver {
         }
         let fed = self.frames_fed - fed_before;
         if fed > 0 {
-            self.check_reflexes(at, fed == 1 && !owed_before, reflexes, shared);
+            self.check_reflexes(fed == 1 && !owed_before, reflexes, shared);
         }
         self.check(at, shared);
     }

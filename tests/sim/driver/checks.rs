@@ -8,11 +8,12 @@ use crate::sim::world::Shared;
 
 impl Driver {
     /// A frame that comes alone, to a node that owes nothing for earlier ones, draws one answer at most.
-    pub(super) fn check_reflexes(&mut self, at: At, is_alone: bool, reflexes: u32, shared: &mut Shared) {
+    pub(super) fn check_reflexes(&mut self, is_alone: bool, reflexes: u32, shared: &mut Shared) {
         let round_trip = self.endpoint.round_trip().map_or(0, |time| time.as_micros()).max(self.initial_round_trip);
         // Its HELLOs may be held back by 10 ms each.
-        let is_quiet = at.time - self.fed_at > 4 * round_trip + 100_000 && self.retry_at.is_none();
-        self.fed_at = at.time;
+        // By its own clock, which may have stood still since.
+        let is_quiet = self.told - self.fed_at > 4 * round_trip + 100_000 && self.retry_at.is_none();
+        self.fed_at = self.told;
         if is_alone && is_quiet && reflexes > 1 {
             shared.ledger.broken(format!("one frame drew {reflexes} bare acks and HELLOs at once"));
         }
