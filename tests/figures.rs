@@ -13,7 +13,7 @@ const ROUND_TRIP: u64 = 10_000;
 /// Two nodes on a perfect byte stream without work of their own; requests and responses of `len` bytes; connected.
 fn quiet(len: usize) -> World {
     let quiet = Scenario::perfect(1).with_nodes(|plan| {
-        (plan.work.gap, plan.work.payload, plan.service.response) = (0, len, (len, len));
+        (plan.work.gap, plan.work.payload, plan.service.response) = (0, (len, len), (len, len));
     });
     let mut world = World::new(quiet, Trace::open());
     assert!(world.run_until(1_000_000, World::is_settled));

@@ -25,8 +25,8 @@ pub struct Work {
     pub too_large: f64,
     /// Deadlines, in microseconds.
     pub timeout: (u64, u64),
-    /// Largest payload asked for; the frame may limit it further.
-    pub payload: usize,
+    /// Smallest and largest payload asked for; what tells calls apart and the frame may limit it further.
+    pub payload: (usize, usize),
 }
 
 impl Default for Work {
@@ -41,7 +41,7 @@ impl Default for Work {
             close: 0.0,
             too_large: 0.0,
             timeout: (1_000_000, 5_000_000),
-            payload: 16,
+            payload: (0, 16),
         }
     }
 }
@@ -185,8 +185,9 @@ impl Client {
         if self.rng.chance(self.work.too_large) {
             return endpoint.max_payload() + 1;
         }
-        let most = self.work.payload.min(endpoint.max_payload()).max(ID_LEN);
-        self.rng.between(ID_LEN as u64, most as u64) as usize
+        let (least, most) = self.work.payload;
+        let most = most.min(endpoint.max_payload()).max(ID_LEN);
+        self.rng.between(least.clamp(ID_LEN, most) as u64, most as u64) as usize
     }
 
     /// What was not accepted was rightly not accepted.

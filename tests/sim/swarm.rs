@@ -138,7 +138,7 @@ fn draw_work(rng: &mut Rng, latency: u64) -> Work {
     work.gap = if rng.chance(0.1) { 0 } else { (latency * rng.log_between(1, 20) / 4).max(100) };
     let shortest = latency * rng.log_between(1, 20);
     work.timeout = (shortest, shortest * rng.log_between(1, 500));
-    work.payload = rng.pick(&[4, 12, 40, 600]);
+    work.payload = (0, rng.pick(&[4, 12, 40, 600]));
     work
 }
 
