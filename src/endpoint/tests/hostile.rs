@@ -425,37 +425,3 @@ fn a_driver_that_asks_for_one_message_of_a_frame_has_taken_it_if_it_was_the_only
     let ack = alone(&mut b, at(100));
     assert_eq!(ack, 1);
 }
-
-#[test]
-fn memory_that_does_not_suffice_makes_for_fewer_slots() {
-    use crate::{CallSlot, HeldSlot, NotifySlot, Parts, PublishSlot, ReplySlot, Transmission};
-    let (mut calls, mut replies, mut notifies) = ([CallSlot::FREE; 300], [ReplySlot::IDLE; 3], [NotifySlot::FREE; 3]);
-    let (mut held, mut publishes, mut sent) = ([HeldSlot::FREE; 1], [PublishSlot::FREE; 1], [Transmission::NONE; 70]);
-    let (mut call_payloads, mut reply_payloads, mut notify_payloads) = ([0; 48 * 300], [0; 100], [0; 47]);
-    let parts = Parts {
-        payload: 48,
-        calls: &mut calls,
-        call_payloads: &mut call_payloads,
-        replies: &mut replies,
-        reply_payloads: &mut reply_payloads,
-        notifies: &mut notifies,
-        notify_payloads: &mut notify_payloads,
-        held: &mut held,
-        held_payloads: &mut [],
-        publishes: &mut publishes,
-        publish_payloads: &mut [],
-        sent: &mut sent,
-    };
-    let mut a = Endpoint::new(at(0), Config::new(Incarnation::random(3 << 32)), parts);
-    assert_eq!(a.free_calls(), 32);
-    for _ in 0..32 {
-        a.call(at(0), 7, Semantics::AtMostOnce, TIMEOUT, &[1; 48]).unwrap();
-    }
-    assert_eq!(a.call(at(0), 7, Semantics::AtMostOnce, TIMEOUT, b""), Err(SendError::Full));
-    assert_eq!(a.notify(at(0), 7, b""), Err(SendError::Full));
-    assert_eq!(a.publish(at(0), 7, b""), Err(SendError::Full));
-    let mut buf = [0; 64];
-    let len = a.poll_transmit(at(0), &mut buf).unwrap();
-    let hello = Hello::read(&buf[..len - 4]).unwrap();
-    assert_eq!((hello.offer.slots, hello.offer.notify_window), (2, 1));
-}

@@ -1,6 +1,7 @@
 //! Two endpoints in one process, frame by frame.
 
 mod hostile;
+mod memory;
 mod numbers;
 mod odd;
 mod others;
