@@ -138,7 +138,9 @@ impl<S: Storage> Endpoint<S> {
         payload: &[u8],
     ) -> Result<Call, SendError> {
         let (machine, mut parts) = self.split();
-        machine.call(&mut parts, now, key, semantics, timeout, payload)
+        let (slot, room) = machine.call_room(&mut parts, now)?;
+        let len = copy(room, payload).map_err(|limit| SendError::TooLarge { limit })?;
+        machine.call(&mut parts, slot, key, semantics, timeout, len)
     }
 
     /// Gives a call up. It ends with [`Event::CallFailed`] at once if it was not sent, else when the peer has said
@@ -156,7 +158,9 @@ impl<S: Storage> Endpoint<S> {
     /// [`RespondError::TooLarge`] when the payload does not fit, and then the request still waits.
     pub fn respond(&mut self, now: Instant, request: RequestId, payload: &[u8]) -> Result<(), RespondError> {
         let (machine, mut parts) = self.split();
-        machine.respond(&mut parts, now, request, payload)
+        let room = machine.response_room(&mut parts, now, request)?;
+        let len = copy(room, payload).map_err(|limit| RespondError::TooLarge { limit })?;
+        machine.respond(&mut parts, request, len)
     }
 
     /// Refuses a request. All refusals but [`Refusal::ResponseTooLarge`] promise that it has had no effect and will
@@ -184,7 +188,9 @@ impl<S: Storage> Endpoint<S> {
     /// [`SendError::Full`] when too many wait for their ack, [`SendError::TooLarge`] when the payload does not fit.
     pub fn notify(&mut self, now: Instant, key: u16, payload: &[u8]) -> Result<(), SendError> {
         let (machine, mut parts) = self.split();
-        machine.notify(&mut parts, now, key, payload)
+        let room = machine.notify_room(&mut parts, now)?;
+        let len = copy(room, payload).map_err(|limit| SendError::TooLarge { limit })?;
+        machine.notify(&mut parts, key, len)
     }
 
     /// Sends a one-way message once, in place of one of the same key that still waits for the line.
@@ -195,7 +201,9 @@ impl<S: Storage> Endpoint<S> {
     /// fit.
     pub fn publish(&mut self, now: Instant, key: u16, payload: &[u8]) -> Result<(), SendError> {
         let (machine, mut parts) = self.split();
-        machine.publish(&mut parts, now, key, payload)
+        let (slot, room) = machine.publish_room(&mut parts, now, key)?;
+        let len = copy(room, payload).map_err(|limit| SendError::TooLarge { limit })?;
+        machine.publish(&mut parts, slot, key, len)
     }
 
     // Questions.
@@ -215,6 +223,11 @@ impl<S: Storage> Endpoint<S> {
         self.machine.round_trip()
     }
 
+    /// What the peer shows as [`Config::schema_digest`], `None` without a session.
+    pub fn peer_schema_digest(&self) -> Option<u32> {
+        self.machine.peer_schema_digest()
+    }
+
     /// Bytes of the largest payload: this node's limit, or the peer's if there is a session and it is smaller.
     pub fn max_payload(&mut self) -> usize {
         let (machine, parts) = self.split();
@@ -231,6 +244,13 @@ impl<S: Storage> Endpoint<S> {
     pub fn is_idle(&self) -> bool {
         self.machine.is_idle()
     }
+}
+
+/// Copies `payload` to the front of `room`; returns its length, or the room's if that is less.
+fn copy(room: &mut [u8], payload: &[u8]) -> Result<usize, u16> {
+    let limit = room.len() as u16;
+    room.get_mut(..payload.len()).ok_or(limit)?.copy_from_slice(payload);
+    Ok(payload.len())
 }
 
 #[cfg(test)]

@@ -218,6 +218,12 @@ pub(crate) fn payload_of(payloads: &[u8], payload: usize, slot: usize) -> &[u8] 
     payloads.get(start..start.saturating_add(payload)).unwrap_or_default()
 }
 
+/// The first `limit` bytes of the payload memory of slot `slot`, to be written.
+pub(crate) fn room_of(payloads: &mut [u8], payload: usize, slot: usize, limit: usize) -> &mut [u8] {
+    let start = slot.saturating_mul(payload);
+    payloads.get_mut(start..start.saturating_add(payload.min(limit))).unwrap_or_default()
+}
+
 /// The first `len` bytes of slot `slot`.
 pub(crate) fn stored(payloads: &[u8], payload: usize, slot: usize, len: u16) -> &[u8] {
     payload_of(payloads, payload, slot).get(..usize::from(len)).unwrap_or_default()

@@ -15,7 +15,7 @@ use crate::recovery::{Received, RoundTrip, Sent};
 use crate::rpc::{Call, Calls, Replies, RequestId, Semantics};
 use crate::session::{Answer, Handshake, Limiter, Owed};
 use crate::stats::{Stats, count};
-use crate::storage::Parts;
+use crate::storage::{Parts, room_of};
 use crate::time::{Duration, Instant, Stamp};
 use crate::wire::{MAX_SLOTS, Offer, frame_len, payload_len, time_to_live};
 use outgoing::{OutgoingState, Ping};
@@ -192,20 +192,33 @@ impl Machine {
         };
     }
 
+    // What carries a payload is sent in two steps, so that a codec can write where the payload is kept: `…_room` says
+    // where, and the second step queues what was written. In between, nothing has changed.
+
+    /// A vacant slot for a call and the room for its payload.
+    pub(crate) fn call_room<'p>(
+        &mut self,
+        parts: &'p mut Parts<'_>,
+        now: Instant,
+    ) -> Result<(u8, &'p mut [u8]), SendError> {
+        self.advance(now);
+        let limit = self.open_for(parts)?;
+        let usable = self.usable_calls(parts);
+        let slot = self.calls(parts).vacant(usable)?;
+        Ok((slot, room_of(parts.call_payloads, parts.payload, usize::from(slot), limit)))
+    }
+
     pub(crate) fn call(
         &mut self,
         parts: &mut Parts<'_>,
-        now: Instant,
+        slot: u8,
         key: u16,
         semantics: Semantics,
         timeout: Duration,
-        payload: &[u8],
+        len: usize,
     ) -> Result<Call, SendError> {
-        self.advance(now);
-        self.check_payload(parts, payload)?;
-        let usable = self.usable_calls(parts);
         let deadline = self.now + timeout;
-        self.calls(parts).call(usable, key, semantics, deadline, payload)
+        self.calls(parts).call(slot, key, semantics, deadline, len as u16)
     }
 
     pub(crate) fn cancel(&mut self, parts: &mut Parts<'_>, now: Instant, call: Call) {
@@ -213,16 +226,26 @@ impl Machine {
         self.calls(parts).cancel(call);
     }
 
+    /// The room for the response to `request`.
+    pub(crate) fn response_room<'p>(
+        &mut self,
+        parts: &'p mut Parts<'_>,
+        now: Instant,
+        request: RequestId,
+    ) -> Result<&'p mut [u8], RespondError> {
+        self.advance(now);
+        let limit = self.max_payload(parts);
+        let slot = self.replies(parts).awaiting(request)?;
+        Ok(room_of(parts.reply_payloads, parts.payload, usize::from(slot), limit))
+    }
+
     pub(crate) fn respond(
         &mut self,
         parts: &mut Parts<'_>,
-        now: Instant,
         request: RequestId,
-        payload: &[u8],
+        len: usize,
     ) -> Result<(), RespondError> {
-        self.advance(now);
-        let limit = self.max_payload(parts);
-        self.replies(parts).respond(request, limit, payload)
+        self.replies(parts).respond(request, len as u16)
     }
 
     pub(crate) fn refuse(
@@ -240,41 +263,49 @@ impl Machine {
         self.replies(parts).abandon(request);
     }
 
-    pub(crate) fn notify(
+    /// The room for the next notify.
+    pub(crate) fn notify_room<'p>(
         &mut self,
-        parts: &mut Parts<'_>,
+        parts: &'p mut Parts<'_>,
+        now: Instant,
+    ) -> Result<&'p mut [u8], SendError> {
+        self.advance(now);
+        let limit = self.open_for(parts)?;
+        let slot = self.out.with(parts).0.notifies.vacant()?;
+        Ok(room_of(parts.notify_payloads, parts.payload, slot, limit))
+    }
+
+    pub(crate) fn notify(&mut self, parts: &mut Parts<'_>, key: u16, len: usize) -> Result<(), SendError> {
+        self.out.with(parts).0.notifies.push(key, len as u16)
+    }
+
+    /// A slot for a publish and the room for its payload, in which one of the same key may wait: what is written must
+    /// fit.
+    pub(crate) fn publish_room<'p>(
+        &mut self,
+        parts: &'p mut Parts<'_>,
         now: Instant,
         key: u16,
-        bytes: &[u8],
-    ) -> Result<(), SendError> {
+    ) -> Result<(usize, &'p mut [u8]), SendError> {
         self.advance(now);
-        self.check_payload(parts, bytes)?;
-        let (mut out, _) = self.out.with(parts);
-        out.notifies.push(key, bytes)
+        let limit = self.open_for(parts)?;
+        let slot = self.publishes(parts).vacant(key)?;
+        Ok((slot, room_of(parts.publish_payloads, parts.payload, slot, limit)))
     }
 
     pub(crate) fn publish(
         &mut self,
         parts: &mut Parts<'_>,
-        now: Instant,
+        slot: usize,
         key: u16,
-        bytes: &[u8],
+        len: usize,
     ) -> Result<(), SendError> {
-        self.advance(now);
-        self.check_payload(parts, bytes)?;
-        let (mut out, _) = self.out.with(parts);
-        out.publishes.push(key, bytes)
+        self.publishes(parts).push(slot, key, len as u16)
     }
 
-    fn check_payload(&self, parts: &Parts<'_>, payload: &[u8]) -> Result<(), SendError> {
-        let limit = self.max_payload(parts);
-        if self.is_closed() {
-            Err(SendError::Closed)
-        } else if payload.len() > limit {
-            Err(SendError::TooLarge { limit: limit as u16 })
-        } else {
-            Ok(())
-        }
+    /// The largest payload, if anything may be sent at all.
+    fn open_for(&self, parts: &Parts<'_>) -> Result<usize, SendError> {
+        if self.is_closed() { Err(SendError::Closed) } else { Ok(self.max_payload(parts)) }
     }
 
     fn is_closed(&self) -> bool {
@@ -316,6 +347,11 @@ impl Machine {
     }
 
     // Questions.
+
+    /// The digest that the peer showed in the HELLO of this session.
+    pub(crate) fn peer_schema_digest(&self) -> Option<u32> {
+        self.handshake.session().map(|session| session.peer.offer.schema_digest)
+    }
 
     pub(crate) const fn stats(&self) -> &Stats {
         &self.stats

@@ -2,7 +2,7 @@
 
 use crate::event::SendError;
 use crate::recovery::MessageId;
-use crate::storage::{move_payload, store, stored};
+use crate::storage::{move_payload, stored};
 use crate::wire::{OneWay, WireMessage};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +72,17 @@ pub(crate) struct Notifies<'a> {
 }
 
 impl Notifies<'_> {
-    pub(crate) fn push(&mut self, key: u16, bytes: &[u8]) -> Result<(), SendError> {
+    /// The slot of the next one.
+    pub(crate) fn vacant(&self) -> Result<usize, SendError> {
         if usize::from(self.state.len) >= self.slots.len() {
             return Err(SendError::Full);
         }
-        let index = self.index(self.state.len);
-        let len = store(self.payloads, self.payload, index, bytes).ok_or(SendError::Full)?;
+        Ok(self.index(self.state.len))
+    }
+
+    /// Queues the next one, whose payload was written in its slot.
+    pub(crate) fn push(&mut self, key: u16, len: u16) -> Result<(), SendError> {
+        let index = self.vacant()?;
         *self.slots.get_mut(index).ok_or(SendError::Full)? = NotifySlot { key, len, ..NotifySlot::FREE };
         self.state.len = self.state.len.saturating_add(1);
         Ok(())

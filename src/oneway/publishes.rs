@@ -1,7 +1,7 @@
 //! Publishes: sent once, the latest of a key replacing one that still waits (`PROTOCOL.md §11.2`).
 
 use crate::event::SendError;
-use crate::storage::{store, stored};
+use crate::storage::stored;
 use crate::wire::{BITMAP_REACH, OneWay, WireMessage};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,17 +74,22 @@ pub(crate) struct Publishes<'a> {
 }
 
 impl Publishes<'_> {
-    pub(crate) fn push(&mut self, key: u16, bytes: &[u8]) -> Result<(), SendError> {
+    /// The slot for a publish of this key: that of the one which it replaces, else a free one.
+    pub(crate) fn vacant(&mut self, key: u16) -> Result<usize, SendError> {
         self.last_was_taken();
         let is_same = |slot: &PublishSlot| slot.state == State::Waiting && slot.key == key;
         let replaced = self.slots.iter().position(is_same);
         let free = || self.slots.iter().position(|slot| slot.state == State::Free);
-        let index = replaced.or_else(free).ok_or(SendError::Full)?;
-        let len = store(self.payloads, self.payload, index, bytes).ok_or(SendError::Full)?;
-        *self.slots.get_mut(index).ok_or(SendError::Full)? = PublishSlot { key, len, state: State::Waiting };
-        if replaced.is_none() {
+        replaced.or_else(free).ok_or(SendError::Full)
+    }
+
+    /// Queues a publish whose payload was written in slot `index`.
+    pub(crate) fn push(&mut self, index: usize, key: u16, len: u16) -> Result<(), SendError> {
+        let slot = self.slots.get_mut(index).ok_or(SendError::Full)?;
+        if slot.state != State::Waiting {
             self.state.waiting = self.state.waiting.saturating_add(1);
         }
+        *slot = PublishSlot { key, len, state: State::Waiting };
         Ok(())
     }
 

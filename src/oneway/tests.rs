@@ -5,6 +5,7 @@ use std::vec::Vec;
 use super::*;
 use crate::event::SendError;
 use crate::recovery::MessageId;
+use crate::storage::store;
 use crate::wire::OneWay;
 
 const PAYLOAD: usize = 4;
@@ -128,7 +129,14 @@ impl Sender {
     }
 
     fn push(&mut self, key: u16) -> Result<(), SendError> {
-        self.notifies().push(key, &key.to_le_bytes())
+        self.push_bytes(key, &key.to_le_bytes())
+    }
+
+    fn push_bytes(&mut self, key: u16, bytes: &[u8]) -> Result<(), SendError> {
+        let mut notifies = self.notifies();
+        let slot = notifies.vacant()?;
+        let len = store(notifies.payloads, PAYLOAD, slot, bytes).unwrap();
+        notifies.push(key, len)
     }
 
     /// Sends all that waits in packet `number`; the sequences.
@@ -207,7 +215,7 @@ fn what_the_next_peer_cannot_take_is_given_up_and_the_rest_keeps_its_order() {
     sender.send(3, 0);
     sender.acked(0);
     for (key, len) in [(0, 1), (1, 4), (2, 2)] {
-        sender.notifies().push(key, &[7; 4][..len]).unwrap();
+        sender.push_bytes(key, &[7; 4][..len]).unwrap();
     }
     sender.notifies().end_session();
     assert_eq!(sender.notifies().begin_session(3), 1);
@@ -217,16 +225,22 @@ fn what_the_next_peer_cannot_take_is_given_up_and_the_rest_keeps_its_order() {
     assert!(text(&mut sender, 1).contains("key: 2, payload: [7, 7]"));
 }
 
+fn push(publishes: &mut Publishes<'_>, key: u16, bytes: &[u8]) -> Result<(), SendError> {
+    let slot = publishes.vacant(key)?;
+    let len = store(publishes.payloads, PAYLOAD, slot, bytes).unwrap();
+    publishes.push(slot, key, len)
+}
+
 #[test]
 fn the_latest_publish_of_a_key_replaces_one_that_waits() {
     let mut state = PublishesState::new();
     let mut slots = [PublishSlot::FREE; 2];
     let mut payloads = [0; 2 * PAYLOAD];
     let mut publishes = Publishes { state: &mut state, slots: &mut slots, payloads: &mut payloads, payload: PAYLOAD };
-    publishes.push(1, b"old").unwrap();
-    publishes.push(1, b"new").unwrap();
-    publishes.push(2, b"two").unwrap();
-    assert_eq!(publishes.push(3, b""), Err(SendError::Full));
+    push(&mut publishes, 1, b"old").unwrap();
+    push(&mut publishes, 1, b"new").unwrap();
+    push(&mut publishes, 2, b"two").unwrap();
+    assert_eq!(push(&mut publishes, 3, b""), Err(SendError::Full));
     let text = |publishes: &Publishes<'_>| std::format!("{:?}", publishes.message(publishes.next_to_send().unwrap()));
     assert!(text(&publishes).contains("sequence: 0, key: 1, payload: [110, 101, 119]"));
     publishes.sent(0);
@@ -236,7 +250,7 @@ fn the_latest_publish_of_a_key_replaces_one_that_waits() {
     publishes.sent(1);
     publishes.last_was_taken();
     assert!(publishes.next_to_send().is_none() && !publishes.state.has_waiting());
-    publishes.push(3, b"").unwrap();
+    push(&mut publishes, 3, b"").unwrap();
     assert!(text(&publishes).contains("sequence: 2, key: 3"));
 }
 

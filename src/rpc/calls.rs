@@ -3,7 +3,7 @@
 use super::{bit, first};
 use crate::event::{CallError, Executed, Reason, Refusal, SendError};
 use crate::recovery::MessageId;
-use crate::storage::{store, stored};
+use crate::storage::stored;
 use crate::time::{Duration, Instant};
 use crate::wire::{MAX_SLOTS, WireMessage, time_to_live};
 
@@ -156,19 +156,22 @@ pub(crate) struct Calls<'a> {
 }
 
 impl Calls<'_> {
-    /// Queues a call that ends at `deadline` in one of the first `usable` slots.
+    /// A free slot among the first `usable` ones.
+    pub(crate) fn vacant(&self, usable: usize) -> Result<u8, SendError> {
+        let index = first(!(self.state.used | self.state.ended)).ok_or(SendError::Full)?;
+        if usize::from(index) < usable.min(self.slots.len()) { Ok(index) } else { Err(SendError::Full) }
+    }
+
+    /// Queues a call that ends at `deadline` in the vacant slot `index`, whose payload was written there.
     pub(crate) fn call(
         &mut self,
-        usable: usize,
+        index: u8,
         key: u16,
         semantics: Semantics,
         deadline: Instant,
-        bytes: &[u8],
+        len: u16,
     ) -> Result<Call, SendError> {
-        let index = first(!(self.state.used | self.state.ended)).ok_or(SendError::Full)?;
-        let slot = self.slots.get_mut(usize::from(index)).filter(|_| usize::from(index) < usable);
-        let slot = slot.ok_or(SendError::Full)?;
-        let len = store(self.payloads, self.payload, usize::from(index), bytes).ok_or(SendError::Full)?;
+        let slot = self.slots.get_mut(usize::from(index)).ok_or(SendError::Full)?;
         *slot = CallSlot {
             deadline,
             key,

@@ -3,7 +3,7 @@
 use super::{bit, first};
 use crate::event::{Refusal, RespondError};
 use crate::recovery::MessageId;
-use crate::storage::{store, stored};
+use crate::storage::stored;
 use crate::wire::{MAX_SLOTS, WireMessage};
 
 /// A request of the peer, until it is answered. It stays valid, and harmless, for ever.
@@ -158,12 +158,18 @@ impl Replies<'_> {
         }
     }
 
-    /// The handler's response.
-    pub(crate) fn respond(&mut self, request: RequestId, limit: usize, bytes: &[u8]) -> Result<(), RespondError> {
-        let len = match self.running(request)? {
-            State::Executing if bytes.len() > limit => return Err(RespondError::TooLarge { limit: limit as u16 }),
-            _ => store(self.payloads, self.payload, usize::from(request.slot), bytes).unwrap_or(0),
-        };
+    /// The slot in which the response to `request` is to be written. An orphan's is of no use to anyone, and its
+    /// handler has ended.
+    pub(crate) fn awaiting(&mut self, request: RequestId) -> Result<u8, RespondError> {
+        if self.running(request)? == State::Orphan {
+            self.finish(request, State::Idle, 0)?;
+        }
+        Ok(request.slot)
+    }
+
+    /// The handler's response, of which `len` bytes were written in its slot.
+    pub(crate) fn respond(&mut self, request: RequestId, len: u16) -> Result<(), RespondError> {
+        self.running(request)?;
         self.finish(request, State::Responded, len)
     }
 

@@ -1,6 +1,7 @@
 //! The table of `PROTOCOL.md §10.2`.
 
 use super::*;
+use crate::storage::store;
 
 const START: Instant = Instant::from_micros(1_000);
 const DEADLINE: Instant = Instant::from_micros(9_000);
@@ -23,8 +24,15 @@ impl Fixture {
         Calls { state: &mut self.state, slots: &mut self.slots, payloads: &mut self.payloads, payload: 8 }
     }
 
+    fn call(&mut self, semantics: Semantics, bytes: &[u8]) -> Result<Call, SendError> {
+        let mut calls = self.calls();
+        let slot = calls.vacant(2)?;
+        let len = store(calls.payloads, 8, usize::from(slot), bytes).unwrap();
+        calls.call(slot, 7, semantics, DEADLINE, len)
+    }
+
     fn queued(&mut self, semantics: Semantics) -> Call {
-        self.calls().call(2, 7, semantics, DEADLINE, b"abc").unwrap()
+        self.call(semantics, b"abc").unwrap()
     }
 
     /// Everything that waits goes out; the names of what went.
@@ -153,7 +161,7 @@ fn h14_a_slot_drains_until_the_server_has_spoken() {
     assert_eq!(fixture.send(), [cancel(1)]);
     let second = fixture.queued(Semantics::AtMostOnce);
     assert_ne!(first.slot, second.slot, "the draining slot was used again");
-    assert_eq!(fixture.calls().call(2, 7, Semantics::AtMostOnce, DEADLINE, b""), Err(SendError::Full));
+    assert_eq!(fixture.call(Semantics::AtMostOnce, b""), Err(SendError::Full));
     assert_eq!(fixture.reply(1, Reply::Response), (None, true));
     assert_eq!(fixture.ended(), None, "the call ended twice");
     let third = fixture.queued(Semantics::AtMostOnce);
@@ -281,7 +289,7 @@ fn a_slot_is_not_used_again_before_its_ending_was_reported() {
     let call = fixture.queued(Semantics::AtMostOnce);
     fixture.calls().cancel(call);
     assert_ne!(fixture.queued(Semantics::AtMostOnce).slot, call.slot);
-    assert_eq!(fixture.calls().call(2, 7, Semantics::AtMostOnce, DEADLINE, b""), Err(SendError::Full));
+    assert_eq!(fixture.call(Semantics::AtMostOnce, b""), Err(SendError::Full));
     assert_eq!(fixture.calls().poll_ended().unwrap().0, call);
     assert_eq!(fixture.queued(Semantics::AtMostOnce).slot, call.slot);
 }

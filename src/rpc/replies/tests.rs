@@ -1,6 +1,7 @@
 //! The table of `PROTOCOL.md §10.3`.
 
 use super::*;
+use crate::storage::store;
 
 struct Fixture {
     state: RepliesState,
@@ -29,11 +30,18 @@ impl Fixture {
         incoming
     }
 
+    fn respond(&mut self, request: RequestId, bytes: &[u8]) -> Result<(), RespondError> {
+        let mut replies = self.replies();
+        let slot = replies.awaiting(request)?;
+        let len = store(replies.payloads, 8, usize::from(slot), bytes).unwrap();
+        replies.respond(request, len)
+    }
+
     fn executing(sequence: u8) -> (Self, RequestId) {
         let mut fixture = Self::new();
         for before in 1..sequence {
             let Incoming::Execute(id) = fixture.request(before) else { panic!() };
-            fixture.replies().respond(id, 8, b"").unwrap();
+            fixture.respond(id, b"").unwrap();
         }
         let Incoming::Execute(id) = fixture.request(sequence) else { panic!() };
         (fixture, id)
@@ -41,7 +49,7 @@ impl Fixture {
 
     fn responded() -> Self {
         let (mut fixture, id) = Self::executing(1);
-        fixture.replies().respond(id, 8, b"xyz").unwrap();
+        fixture.respond(id, b"xyz").unwrap();
         fixture
     }
 
@@ -67,7 +75,7 @@ const REPLY: MessageId = MessageId::Reply { slot: 0, sequence: 1 };
 fn a_request_runs_once_however_often_it_comes() {
     let (mut fixture, id) = Fixture::executing(1);
     assert_eq!(fixture.request(1), Incoming::Old);
-    fixture.replies().respond(id, 8, b"xyz").unwrap();
+    fixture.respond(id, b"xyz").unwrap();
     assert_eq!(fixture.request(1), Incoming::Old);
     let (message, text) = fixture.send().unwrap();
     assert_eq!(message, REPLY);
@@ -126,7 +134,7 @@ fn sequences_out_of_order_are_dropped() {
 #[test]
 fn sequences_wrap() {
     let (mut fixture, id) = Fixture::executing(255);
-    fixture.replies().respond(id, 8, b"").unwrap();
+    fixture.respond(id, b"").unwrap();
     assert!(matches!(fixture.request(0), Incoming::Execute(_)));
 }
 
@@ -137,7 +145,7 @@ fn a_handler_is_told_once_that_its_caller_cancelled_and_may_still_answer() {
     assert_eq!(fixture.replies().poll_cancelled(), Some(id));
     assert_eq!(fixture.cancel(1), Incoming::Old);
     assert_eq!(fixture.replies().poll_cancelled(), None);
-    fixture.replies().respond(id, 8, b"xyz").unwrap();
+    fixture.respond(id, b"xyz").unwrap();
     assert_eq!(fixture.cancel(1), Incoming::Old);
     assert!(fixture.send().unwrap().1.contains("Response"));
 }
@@ -145,16 +153,16 @@ fn a_handler_is_told_once_that_its_caller_cancelled_and_may_still_answer() {
 #[test]
 fn an_answer_that_does_not_fit_leaves_the_request_waiting() {
     let (mut fixture, id) = Fixture::executing(1);
-    assert_eq!(fixture.replies().respond(id, 2, b"xyz"), Err(RespondError::TooLarge { limit: 2 }));
+    fixture.replies().awaiting(id).unwrap(); // What does not fit gets no further than this.
     fixture.replies().refuse(id, Refusal::ResponseTooLarge).unwrap();
-    assert_eq!(fixture.replies().respond(id, 8, b"xyz"), Err(RespondError::Stale));
+    assert_eq!(fixture.respond(id, b"xyz"), Err(RespondError::Stale));
     assert!(fixture.send().unwrap().1.contains("code: 5"));
 }
 
 #[test]
 fn an_orphan_holds_its_slot_until_it_ends() {
     for ends in [
-        |replies: &mut Replies<'_>, id| assert_eq!(replies.respond(id, 8, b""), Err(RespondError::Stale)),
+        |replies: &mut Replies<'_>, id| assert_eq!(replies.awaiting(id), Err(RespondError::Stale)),
         |replies: &mut Replies<'_>, id| assert_eq!(replies.refuse(id, Refusal::Busy), Err(RespondError::Stale)),
         |replies: &mut Replies<'_>, id| replies.abandon(id),
     ] {
@@ -171,8 +179,8 @@ fn an_orphan_holds_its_slot_until_it_ends() {
         fixture.replies().check_invariants();
         let Incoming::Execute(fresh) = fixture.request(1) else { panic!() };
         assert_ne!(fresh, id);
-        assert_eq!(fixture.replies().respond(id, 8, b"old"), Err(RespondError::Stale));
-        fixture.replies().respond(fresh, 8, b"new").unwrap();
+        assert_eq!(fixture.respond(id, b"old"), Err(RespondError::Stale));
+        fixture.respond(fresh, b"new").unwrap();
     }
 }
 
@@ -180,7 +188,7 @@ fn an_orphan_holds_its_slot_until_it_ends() {
 fn abandoning_a_request_whose_caller_waits_changes_nothing() {
     let (mut fixture, id) = Fixture::executing(1);
     fixture.replies().abandon(id);
-    fixture.replies().respond(id, 8, b"").unwrap();
+    fixture.respond(id, b"").unwrap();
 }
 
 #[test]
@@ -195,10 +203,10 @@ fn replies_of_an_earlier_session_are_gone() {
 #[test]
 fn an_id_that_was_answered_never_names_a_later_request() {
     let (mut fixture, first) = Fixture::executing(1);
-    fixture.replies().respond(first, 8, b"").unwrap();
+    fixture.respond(first, b"").unwrap();
     for sequence in (2..=255).chain(0..=1) {
         let Incoming::Execute(id) = fixture.request(sequence) else { panic!() };
-        assert_eq!(fixture.replies().respond(first, 8, b"late"), Err(RespondError::Stale));
-        fixture.replies().respond(id, 8, b"").unwrap();
+        assert_eq!(fixture.respond(first, b"late"), Err(RespondError::Stale));
+        fixture.respond(id, b"").unwrap();
     }
 }
