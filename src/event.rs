@@ -91,6 +91,25 @@ pub enum Reason {
     },
     /// The peer refused.
     Refused(Refusal),
+    /// The peer does not have the procedure: it was built from another declaration. Named by typed calls.
+    SchemaMismatch,
+    /// The response cannot be decoded as what was declared. Named by typed calls.
+    MalformedResponse,
+    /// All slots of this node are taken, and so many tasks wait for one that there is no place for another. Named by
+    /// drivers.
+    Full,
+}
+
+impl From<SendError> for CallError {
+    /// What was not sent was not executed.
+    fn from(error: SendError) -> Self {
+        let reason = match error {
+            SendError::Full => Reason::Full,
+            SendError::TooLarge { limit } => Reason::TooLarge { limit },
+            SendError::Closed => Reason::Closed,
+        };
+        Self { reason, executed: Executed::No }
+    }
 }
 
 /// How a call failed.
@@ -235,6 +254,9 @@ impl fmt::Display for Reason {
                 return write!(f, "the peer takes at most {limit} bytes of payload");
             }
             Self::Refused(refusal) => return write!(f, "the peer refused: {refusal}"),
+            Self::SchemaMismatch => "the peer was built from another declaration of it",
+            Self::MalformedResponse => "the response cannot be decoded",
+            Self::Full => "every slot is taken",
         })
     }
 }

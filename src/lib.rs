@@ -101,6 +101,8 @@ mod session;
 mod stats;
 mod storage;
 mod time;
+#[cfg(feature = "typed")]
+pub mod typed;
 pub mod wire;
 
 pub use config::{Config, Incarnation};

@@ -9,6 +9,10 @@ use crate::wire::MAX_SLOTS;
 ///
 /// Implemented by [`Buffers`], whose sizes are fixed at compile time, and by [`Parts`], whose slices are lent.
 pub trait Storage {
+    /// Bytes of the largest payload, as far as known at compile time: messages of types that can be longer then fail
+    /// the build.
+    const PAYLOAD: usize = usize::MAX;
+
     /// The slices. Their lengths must never change.
     fn parts(&mut self) -> Parts<'_>;
 }
@@ -194,6 +198,8 @@ impl<
     const SENT: usize,
 > Storage for Buffers<PAYLOAD, CALLS, REPLIES, NOTIFY_OUT, NOTIFY_IN, PUBLISH, SENT>
 {
+    const PAYLOAD: usize = PAYLOAD;
+
     fn parts(&mut self) -> Parts<'_> {
         Parts {
             payload: PAYLOAD,

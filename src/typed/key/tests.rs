@@ -1,0 +1,121 @@
+use std::string::String;
+use std::vec::Vec;
+
+use postcard_schema::Schema;
+
+use super::*;
+
+#[derive(Schema)]
+#[expect(dead_code, reason = "only its schema is of interest")]
+struct Order {
+    coins: u8,
+    note: Option<u32>,
+}
+
+fn notify(name: &'static str) -> Declaration {
+    Declaration::new(Kind::Notify, name, u8::SCHEMA, <()>::SCHEMA)
+}
+
+#[test]
+fn the_key_is_the_folded_hash_of_the_text_that_the_protocol_specifies() {
+    let hash = |bytes: &[u8]| {
+        bytes.iter().fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    };
+    let declared = Declaration::new(Kind::AtMostOnce, "PayOut", Order::SCHEMA, <Result<u32, (u8, bool)>>::SCHEMA);
+    let text = b"APayOut\0{coins\0Cnote\0?I}<Ok\0IErr\0(Cb)>";
+    assert_eq!(declared.hash, hash(text));
+    assert_eq!(declared.key(), (hash(text) >> 16) as u16 ^ hash(text) as u16);
+    // The published test vector of FNV-1a for "foobar".
+    assert_eq!(hash(b"foobar"), 0xBF9C_F968);
+}
+
+#[test]
+fn whatever_the_peer_must_agree_on_changes_the_key() {
+    let base = Declaration::new(Kind::AtMostOnce, "A", u32::SCHEMA, bool::SCHEMA);
+    let others = [
+        Declaration::new(Kind::Idempotent, "A", u32::SCHEMA, bool::SCHEMA),
+        Declaration::new(Kind::AtMostOnce, "B", u32::SCHEMA, bool::SCHEMA),
+        Declaration::new(Kind::AtMostOnce, "A", u16::SCHEMA, bool::SCHEMA),
+        Declaration::new(Kind::AtMostOnce, "A", u32::SCHEMA, u8::SCHEMA),
+        Declaration::new(Kind::AtMostOnce, "A", <[u32; 1]>::SCHEMA, bool::SCHEMA),
+        Declaration::new(Kind::AtMostOnce, "A", <Option<u32>>::SCHEMA, bool::SCHEMA),
+    ];
+    for other in &others {
+        assert_ne!(other.hash, base.hash);
+        assert_ne!(other.key(), base.key());
+    }
+    // How a type is called, or whether it borrows, does not.
+    let text = Declaration::new(Kind::Notify, "T", <&str>::SCHEMA, <()>::SCHEMA);
+    let owned =
+        Declaration::new(Kind::Notify, "T", NamedType { name: "Other", ty: <&str>::SCHEMA.ty }.leak(), <()>::SCHEMA);
+    assert_eq!(text, owned);
+}
+
+trait Leak {
+    fn leak(self) -> &'static Self;
+}
+
+impl Leak for NamedType {
+    fn leak(self) -> &'static Self {
+        std::boxed::Box::leak(std::boxed::Box::new(self))
+    }
+}
+
+#[test]
+fn a_collision_is_reported_with_both_names() {
+    let mut seen: Vec<Declaration> = Vec::new();
+    let pair = (0..).find_map(|number| {
+        let name: &'static str = String::leak(std::format!("M{number}"));
+        let new = notify(name);
+        let same = seen.iter().find(|old| old.key() == new.key()).copied();
+        seen.push(new);
+        same.map(|old| (old, new))
+    });
+    let (old, new) = pair.unwrap();
+    // The pair in the documentation of `interface!`, whose build has to fail.
+    assert_eq!((old.name, new.name), ("M517", "M518"));
+    let text = collision(&[notify("Other"), old, new]).unwrap();
+    assert_eq!(text.as_str(), "`M517` and `M518` have the same 16-bit key: rename one of them");
+    assert!(collision(&[notify("Other"), old]).is_none());
+}
+
+#[test]
+fn the_digest_does_not_depend_on_the_order() {
+    let [a, b] = [notify("A"), notify("B")];
+    assert_eq!(digest(&[a, b]), digest(&[b, a]));
+    assert_ne!(digest(&[a]), digest(&[a, b]));
+    assert_eq!(digest(&[]), 1, "0 stands for no interface at all");
+}
+
+#[derive(Schema, serde::Serialize)]
+enum Shape {
+    Dot,
+    Line(u16),
+    Circle { at: (i32, i32), radius: u64, name: char, weight: f64 },
+}
+
+#[test]
+fn the_longest_encoding_is_the_longest_that_postcard_writes() {
+    let worst = Shape::Circle { at: (i32::MIN, i32::MIN), radius: u64::MAX, name: '\u{10FFFF}', weight: 1.0 };
+    let mut buf = [0; 64];
+    let len = postcard::to_slice(&worst, &mut buf).unwrap().len();
+    assert_eq!(max_len(Shape::SCHEMA), Some(len));
+    assert!(postcard::to_slice(&Shape::Line(u16::MAX), &mut buf).unwrap().len() < len);
+    assert_eq!(postcard::to_slice(&Shape::Dot, &mut buf).unwrap().len(), 1);
+
+    let worst = ((Some(u128::MAX), i16::MIN, [true; 3]), (usize::MAX as u64, (), 1_i8, 2.0_f32));
+    let schema = <((Option<u128>, i16, [bool; 3]), (u64, (), i8, f32))>::SCHEMA;
+    assert_eq!(max_len(schema), Some(postcard::to_slice(&worst, &mut buf).unwrap().len()));
+
+    assert_eq!(max_len(<&str>::SCHEMA), None);
+    assert_eq!(max_len(<(u8, &[u8])>::SCHEMA), None);
+}
+
+#[test]
+fn a_declaration_fits_if_no_message_can_be_too_long() {
+    let declared = Declaration::new(Kind::Idempotent, "A", <[u8; 40]>::SCHEMA, <&str>::SCHEMA);
+    assert!(declared.fits(40));
+    assert!(!declared.fits(39));
+    let answered = Declaration::new(Kind::Idempotent, "A", u8::SCHEMA, <[u8; 40]>::SCHEMA);
+    assert!(!answered.fits(39));
+}
