@@ -40,6 +40,12 @@ impl<S: Storage> Endpoint<S> {
         (&mut self.machine, self.storage.parts().fitted())
     }
 
+    /// Shows the peer this digest from now on.
+    #[cfg(feature = "typed")]
+    pub(crate) const fn set_schema_digest(&mut self, digest: u32) {
+        self.machine.set_schema_digest(digest);
+    }
+
     // Inputs.
 
     /// A frame has come: `packet ‖ check`, without COBS and delimiter. Take all messages, then poll everything.
@@ -97,6 +103,35 @@ impl<S: Storage> Endpoint<S> {
     pub fn poll_notify(&mut self) -> Option<Notify<'_>> {
         let (machine, parts) = self.split();
         machine.poll_notify(parts).map(|(key, payload)| Notify { key, payload })
+    }
+
+    /// Handles a frame and gives `take` its messages.
+    #[cfg(feature = "typed")]
+    pub(crate) fn take_messages(
+        &mut self,
+        now: Instant,
+        frame: &mut [u8],
+        mut take: impl FnMut(&mut Self, Instant, crate::Message<'_>),
+    ) {
+        let mut messages = self.handle_frame(now, frame);
+        while let Some(message) = messages.next(self) {
+            take(self, now, message);
+        }
+    }
+
+    /// Gives `take` the notifies whose turn has come, by way of `buf`, so that it can use the endpoint.
+    #[cfg(feature = "typed")]
+    pub(crate) fn take_notifies(
+        &mut self,
+        now: Instant,
+        buf: &mut [u8],
+        mut take: impl FnMut(&mut Self, Instant, crate::Message<'_>),
+    ) {
+        while let Some(Notify { key, payload }) = self.poll_notify() {
+            let Some(copied) = buf.get_mut(..payload.len()) else { return };
+            copied.copy_from_slice(payload);
+            take(self, now, crate::Message::Notify { key, payload: copied });
+        }
     }
 
     /// When to call [`Self::handle_timeout`] if nothing happens before, `None` if there is nothing to wait for. A

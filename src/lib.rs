@@ -86,11 +86,13 @@
 #![warn(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-#[cfg(test)]
-#[macro_use]
+#[cfg(any(test, feature = "std"))]
+#[cfg_attr(test, macro_use)]
 extern crate std;
 
 mod config;
+#[cfg(feature = "typed")]
+pub mod drivers;
 mod endpoint;
 mod event;
 mod machine;

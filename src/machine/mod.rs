@@ -346,6 +346,11 @@ impl Machine {
         Held { state: &mut self.held, slots: held, payloads: held_payloads, payload }.poll()
     }
 
+    #[cfg(feature = "typed")]
+    pub(crate) const fn set_schema_digest(&mut self, digest: u32) {
+        self.config.schema_digest = digest;
+    }
+
     // Questions.
 
     /// The digest that the peer showed in the HELLO of this session.

@@ -189,15 +189,16 @@ pub(crate) fn decode_outcome<'m, P: Procedure>(
     outcome: Result<&'m [u8], CallError>,
     peer: Option<u32>,
 ) -> Result<P::Response<'m>, CallError> {
-    match outcome {
-        Ok(payload) => decode(payload).ok_or(CallError { reason: Reason::MalformedResponse, executed: Executed::Yes }),
-        Err(CallError { reason: Reason::Refused(Refusal::UnknownKey), executed })
-            if peer.is_some_and(|digest| digest != P::INTERFACE) =>
-        {
-            Err(CallError { reason: Reason::SchemaMismatch, executed })
-        }
-        Err(error) => Err(error),
-    }
+    let payload = outcome.map_err(|error| name_error::<P>(error, peer))?;
+    decode(payload).ok_or(CallError { reason: Reason::MalformedResponse, executed: Executed::Yes })
+}
+
+/// Tells an unknown procedure from one that was declared differently, by the digest that the peer shows.
+pub(crate) fn name_error<P: Procedure>(error: CallError, peer: Option<u32>) -> CallError {
+    let is_unknown = error.reason == Reason::Refused(Refusal::UnknownKey);
+    let has_other = peer.is_some_and(|digest| digest != P::INTERFACE);
+    let reason = if is_unknown && has_other { Reason::SchemaMismatch } else { error.reason };
+    CallError { reason, ..error }
 }
 
 impl<P> fmt::Debug for Reply<P> {

@@ -80,6 +80,8 @@ mod context;
 mod key;
 mod macros;
 
+#[cfg(feature = "blocking")]
+pub(crate) use context::name_error;
 pub use context::{Context, Pending, Reply};
 pub use key::{Declaration, Kind, assert_unique, digest};
 pub use postcard_schema::{self, Schema};

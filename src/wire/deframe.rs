@@ -56,6 +56,12 @@ impl<const N: usize> Deframer<N> {
         room.get_mut(1..=len)
     }
 
+    /// All of its memory, which is free between the end of a frame and the next byte.
+    #[cfg(feature = "typed")]
+    pub(crate) const fn buffer(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+
     /// What has been thrown away so far.
     pub const fn stats(&self) -> DeframerStats {
         self.collector.stats

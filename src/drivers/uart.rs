@@ -1,0 +1,142 @@
+//! A byte stream over `embedded-io` 0.7, for the HAL of a microcontroller.
+//!
+//! What the HAL has decides how to wait:
+//!
+//! - a clock: [`Uart::new`] with a closure that reads it. Nothing waits then: call [`Node::poll`] from the main loop,
+//!   which can sleep until an interrupt. [`Uart::with_idle`] adds a closure that sleeps, so that
+//!   [`Node::turn`] and [`Node::call`] need not spin.
+//! - only a delay: [`Uart::with_delay`], which counts the time that it has waited.
+//!
+//! A HAL with `embedded-io` 0.6 needs three lines for each trait, as the type in `examples/blocking_serial.rs` shows.
+//!
+//! [`Node::poll`]: super::blocking::Node::poll
+//! [`Node::turn`]: super::blocking::Node::turn
+//! [`Node::call`]: super::blocking::Node::call
+
+use embedded_hal::delay::DelayNs;
+use embedded_io::{Error as _, ErrorKind, Read, ReadReady, Write};
+
+use super::blocking::Port;
+use crate::time::{Duration, Instant};
+
+/// Bytes handed to the HAL at once. Few, so that what comes meanwhile finds room in the receiver: at 115 200 baud they
+/// take 0.7 ms.
+const PORTION: usize = 8;
+
+/// Tells the time and waits.
+pub trait Clock {
+    /// The time.
+    fn now(&mut self) -> Instant;
+
+    /// Waits until `until`, for ever if that is `None`; may return sooner, and does when bytes come, if it can.
+    fn idle(&mut self, until: Option<Instant>);
+}
+
+/// A byte stream with a clock.
+#[derive(Debug)]
+pub struct Uart<T, C> {
+    io: T,
+    clock: C,
+}
+
+/// A clock closure, and one that sleeps.
+#[derive(Debug)]
+pub struct Closures<F, I> {
+    now: F,
+    idle: I,
+}
+
+/// A clock that counts how long it has waited.
+///
+/// It stands still while the program works, so times to live and leases last a little longer than they say.
+#[derive(Debug)]
+pub struct DelayClock<D> {
+    delay: D,
+    now: Instant,
+}
+
+impl<T, F: FnMut() -> Instant> Uart<T, Closures<F, fn(Option<Instant>)>> {
+    /// With a closure that reads a clock: any origin, resolution of a millisecond or better.
+    pub fn new(io: T, now: F) -> Self {
+        Self { io, clock: Closures { now, idle: |_| core::hint::spin_loop() } }
+    }
+
+    /// Adds a closure that sleeps until the given time, for ever if that is `None`, or until an interrupt.
+    pub fn with_idle<I: FnMut(Option<Instant>)>(self, idle: I) -> Uart<T, Closures<F, I>> {
+        Uart { io: self.io, clock: Closures { now: self.clock.now, idle } }
+    }
+}
+
+impl<T, D: DelayNs> Uart<T, DelayClock<D>> {
+    /// With a delay in place of a clock. It is called with a millisecond at most, so the receiver has to hold what
+    /// comes in a millisecond.
+    pub fn with_delay(io: T, delay: D) -> Self {
+        Self { io, clock: DelayClock { delay, now: Instant::from_micros(0) } }
+    }
+}
+
+impl<T, C> Uart<T, C> {
+    /// With any other clock.
+    pub const fn with_clock(io: T, clock: C) -> Self {
+        Self { io, clock }
+    }
+
+    /// The stream.
+    pub const fn io(&mut self) -> &mut T {
+        &mut self.io
+    }
+}
+
+impl<F: FnMut() -> Instant, I: FnMut(Option<Instant>)> Clock for Closures<F, I> {
+    fn now(&mut self) -> Instant {
+        (self.now)()
+    }
+
+    fn idle(&mut self, until: Option<Instant>) {
+        (self.idle)(until);
+    }
+}
+
+impl<D: DelayNs> Clock for DelayClock<D> {
+    fn now(&mut self) -> Instant {
+        self.now
+    }
+
+    fn idle(&mut self, until: Option<Instant>) {
+        let longest = Duration::from_millis(1);
+        let wait = until.map_or(longest, |until| until.saturating_duration_since(self.now).min(longest));
+        self.delay.delay_us(wait.as_micros() as u32);
+        self.now = self.now + wait;
+    }
+}
+
+impl<T: Read + ReadReady + Write, C: Clock> Port for Uart<T, C> {
+    type Error = ErrorKind;
+
+    const IS_DATAGRAM: bool = false;
+
+    fn now(&mut self) -> Instant {
+        self.clock.now()
+    }
+
+    fn sleep(&mut self, until: Instant) {
+        while self.clock.now() < until {
+            self.clock.idle(Some(until));
+        }
+    }
+
+    fn receive(&mut self, buf: &mut [u8], until: Option<Instant>) -> Result<usize, ErrorKind> {
+        if !self.io.read_ready().map_err(|error| error.kind())? {
+            if until.is_none_or(|until| until > self.clock.now()) {
+                self.clock.idle(until);
+            }
+            return Ok(0);
+        }
+        self.io.read(buf).map_err(|error| error.kind())
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
+        let portion = bytes.get(..PORTION).unwrap_or(bytes);
+        self.io.write(portion).map_err(|error| error.kind())
+    }
+}
