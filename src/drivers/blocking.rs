@@ -209,7 +209,16 @@ where
     pub fn poll(&mut self) -> Option<Instant> {
         let now = self.link.port.now();
         self.step(Some(now), None);
-        self.next_timer()
+        // Replies to what has just come.
+        let wait = match self.link.retry_at {
+            None => self.send().unwrap_or_else(|error| {
+                self.failed(error);
+                None
+            }),
+            Some(_) => None,
+        };
+        let timer = earlier(self.endpoint.poll_timeout(), self.link.retry_at);
+        earlier(timer, wait.map(|wait| now + wait))
     }
 
     /// Waits until something happens, and handles it.
@@ -319,11 +328,11 @@ where
 
     /// Sends, receives, lets time pass and reports, waiting until `until` at most.
     fn step(&mut self, until: Option<Instant>, mut awaited: Option<&mut Awaited<'_>>) {
-        let wake_at = earlier(until, self.next_timer());
         let link = &mut self.link;
         let now = link.port.now();
         let is_usable = match link.retry_at {
             Some(retry_at) if retry_at > now => {
+                let wake_at = earlier(until, self.endpoint.poll_timeout());
                 link.port.sleep(wake_at.map_or(retry_at, |wake_at| wake_at.min(retry_at)));
                 false
             }
@@ -338,8 +347,8 @@ where
         };
         if is_usable {
             let result = self.send().and_then(|wait| {
-                let wake_at = wait.map_or(wake_at, |wait| earlier(wake_at, Some(now + wait)));
-                self.receive(wake_at, awaited.as_deref_mut())
+                let wake_at = earlier(self.endpoint.poll_timeout(), wait.map(|wait| now + wait));
+                self.receive(earlier(until, wake_at), awaited.as_deref_mut())
             });
             match result {
                 Ok(()) => {
@@ -362,11 +371,6 @@ where
                 _ => (self.on_event)(LinkEvent::Endpoint(event)),
             }
         }
-    }
-
-    /// When something is to be done even if no bytes come.
-    fn next_timer(&mut self) -> Option<Instant> {
-        self.endpoint.poll_timeout()
     }
 
     /// Gives the port what waits. Says how long it may be left alone if there is more.

@@ -51,6 +51,7 @@ impl Declaration {
     }
 
     /// Fails the build when a message of this declaration can be longer than `payload` bytes.
+    #[expect(clippy::panic, reason = "at compile time")]
     pub const fn assert_fits(&self, payload: usize) {
         if !self.fits(payload) {
             let text = Text::new().push("`").push(self.name).push("` can be too long for the payload of these buffers");
@@ -71,6 +72,7 @@ pub const fn digest(declarations: &[Declaration]) -> u32 {
 }
 
 /// Fails the build when two declarations have the same key, and names both.
+#[expect(clippy::panic, reason = "at compile time")]
 pub const fn assert_unique(declarations: &[Declaration]) {
     if let Some(text) = collision(declarations) {
         panic!("{}", text.as_str());
