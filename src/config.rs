@@ -87,3 +87,14 @@ impl Config {
         }
     }
 }
+
+#[cfg(feature = "std")]
+impl Config {
+    /// For a program on an operating system: random incarnation, and a granularity of 1 ms.
+    pub fn from_os() -> Self {
+        use std::hash::{BuildHasher as _, RandomState};
+        // The standard library draws its keys from the system's entropy.
+        let entropy = RandomState::new().hash_one(0_u8);
+        Self { granularity: Duration::from_millis(1), ..Self::new(Incarnation::random(entropy)) }
+    }
+}

@@ -41,7 +41,7 @@ impl<S: Storage> Endpoint<S> {
     }
 
     /// Shows the peer this digest from now on.
-    #[cfg(feature = "typed")]
+    #[cfg(any(feature = "blocking", feature = "embedded-io-async"))]
     pub(crate) const fn set_schema_digest(&mut self, digest: u32) {
         self.machine.set_schema_digest(digest);
     }
@@ -106,7 +106,7 @@ impl<S: Storage> Endpoint<S> {
     }
 
     /// Handles a frame and gives `take` its messages.
-    #[cfg(feature = "typed")]
+    #[cfg(feature = "blocking")]
     pub(crate) fn take_messages(
         &mut self,
         now: Instant,
@@ -120,7 +120,7 @@ impl<S: Storage> Endpoint<S> {
     }
 
     /// Gives `take` the notifies whose turn has come, by way of `buf`, so that it can use the endpoint.
-    #[cfg(feature = "typed")]
+    #[cfg(feature = "blocking")]
     pub(crate) fn take_notifies(
         &mut self,
         now: Instant,

@@ -91,7 +91,7 @@
 extern crate std;
 
 mod config;
-#[cfg(feature = "typed")]
+#[cfg(any(feature = "blocking", feature = "embedded-io-async", feature = "tokio"))]
 pub mod drivers;
 mod endpoint;
 mod event;

@@ -5,16 +5,27 @@
 //! | [`blocking`] | `blocking` | a loop that waits, over any [`blocking::Port`] |
 //! | `uart` | `embedded-io` | such a port over `embedded-io` 0.7, with a clock closure or a delay |
 //! | `rs485` | `rs485` | the same, half duplex, with a driver-enable pin |
-//! | `host` | `net`, `serial` | such ports on an operating system: serial port, UDP, TCP, Unix socket; a UDP server |
+//! | `host` | `net`, `serial` | such ports on an operating system: serial port, UDP, TCP, Unix socket |
+//! | `udp_server` | `net` | one UDP socket that serves many clients |
 //! | `asynch` | `embedded-io-async`, `embassy-time` | futures without an allocator or a certain executor |
 //! | `tokio` | `tokio`, `tokio-serial` | a cloneable client that reconnects by itself |
 //!
 //! All of them report what happens as a [`LinkEvent`], try a port that fails again with growing pauses, and never spin.
 
+#[cfg(any(feature = "embedded-io-async", feature = "tokio"))]
+pub mod asynch;
 #[cfg(feature = "blocking")]
 pub mod blocking;
+#[cfg(feature = "embedded-io-async")]
+pub mod embedded_async;
+#[cfg(any(feature = "net", feature = "serial"))]
+pub mod host;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 #[cfg(feature = "embedded-io")]
 pub mod uart;
+#[cfg(feature = "net")]
+pub mod udp_server;
 
 use crate::event::{Event, Refusal};
 use crate::machine::Message;

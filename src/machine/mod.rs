@@ -346,7 +346,7 @@ impl Machine {
         Held { state: &mut self.held, slots: held, payloads: held_payloads, payload }.poll()
     }
 
-    #[cfg(feature = "typed")]
+    #[cfg(any(feature = "blocking", feature = "embedded-io-async"))]
     pub(crate) const fn set_schema_digest(&mut self, digest: u32) {
         self.config.schema_digest = digest;
     }

@@ -80,7 +80,7 @@ mod context;
 mod key;
 mod macros;
 
-#[cfg(feature = "blocking")]
+#[cfg(any(feature = "blocking", feature = "embedded-io-async", feature = "tokio"))]
 pub(crate) use context::name_error;
 pub use context::{Context, Pending, Reply};
 pub use key::{Declaration, Kind, assert_unique, digest};
@@ -118,6 +118,11 @@ pub const fn assert_fit(declarations: &[Declaration], payload: usize) {
         first.assert_fits(payload);
         rest = others;
     }
+}
+
+crate::interface! {
+    /// The interface of a node that only calls.
+    pub enum Nothing {}
 }
 
 /// A call of an interface: its request, its response and what may be done with it after a crash.

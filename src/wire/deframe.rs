@@ -57,7 +57,7 @@ impl<const N: usize> Deframer<N> {
     }
 
     /// All of its memory, which is free between the end of a frame and the next byte.
-    #[cfg(feature = "typed")]
+    #[cfg(any(feature = "blocking", feature = "embedded-io-async", feature = "tokio"))]
     pub(crate) const fn buffer(&mut self) -> &mut [u8] {
         &mut self.buffer
     }

@@ -1,0 +1,492 @@
+//! Futures on tokio: a [`Client`] that any number of tasks share, over a serial port, TCP, UDP or a Unix socket. A port
+//! that fails, an unplugged cable say, is reported and opened again.
+//!
+//! ```no_run
+//! use bowline::drivers::tokio::Link;
+//!
+//! bowline::interface! {
+//!     pub enum Lamp {
+//!         at_most_once Toggle(u8) -> bool;
+//!     }
+//! }
+//!
+//! # async fn example() -> Result<(), bowline::CallError> {
+//! let lamp = Link::tcp("lamp.example:4000").on_event(|event| println!("{event:?}")).spawn();
+//! println!("lit: {}", lamp.call::<Toggle>(&3).await?);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::boxed::Box;
+use std::future::Future;
+use std::io;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::vec::Vec;
+
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, ToSocketAddrs, UdpSocket};
+use tokio::sync::Notify;
+
+use super::LinkEvent;
+use super::asynch::{Lock, Place, ReadHalf, Running, Shared, State, TaskMemory, TaskParts, Timer, Waiter, WriteHalf};
+use crate::config::Config;
+use crate::event::CallError;
+use crate::machine::Message;
+use crate::storage::Buffers;
+use crate::time::{Duration, Instant};
+use crate::typed::{Interface, Procedure};
+use crate::wire::frame_len;
+
+/// Bytes of the largest payload: a frame then fits a UDP datagram on any path.
+pub const PAYLOAD: usize = 1_024;
+
+const CALLS: usize = 32;
+
+/// How long a link that is given up tries to tell its peer.
+const FAREWELL: core::time::Duration = core::time::Duration::from_millis(50);
+
+type Memory = Buffers<PAYLOAD, CALLS, 32, 32, 16, 8, 144>;
+type OnMessage = Box<dyn FnMut(&Client, Message<'_>) + Send>;
+type OnEvent = Box<dyn FnMut(LinkEvent<io::Error>) + Send>;
+type Opening = Pin<Box<dyn Future<Output = io::Result<Io>> + Send>>;
+
+/// A byte stream of any kind.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
+
+/// A port that is open.
+pub enum Io {
+    /// A byte stream.
+    Stream(Box<dyn Stream>),
+    /// A connected datagram socket.
+    Datagrams(UdpSocket),
+}
+
+enum Port {
+    /// Opened again whenever it fails.
+    Opener(Box<dyn FnMut() -> Opening + Send>),
+    /// Open, once.
+    Open(Option<Io>),
+}
+
+/// A link that is being described. [`Link::spawn`] starts it.
+#[must_use = "nothing happens before `spawn` or `run`"]
+pub struct Link {
+    port: Port,
+    config: Config,
+    timeout: Duration,
+    digest: u32,
+    on_message: OnMessage,
+    on_event: OnEvent,
+}
+
+/// A handle on a running link. Clones share the link, which ends when the last one is dropped.
+///
+/// It dereferences to [`Shared`], which has the commands that need no waiting.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared<StdLock>>,
+    timeout: Duration,
+    /// Tells the link when it is dropped; not there in the link's own handle.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    user: Option<Arc<User>>,
+}
+
+impl Link {
+    /// Over a serial port.
+    #[cfg(feature = "tokio-serial")]
+    pub fn serial(path: impl Into<std::string::String>, baud: u32) -> Self {
+        use tokio_serial::SerialPortBuilderExt as _;
+        let path = path.into();
+        Self::opening(move || {
+            let stream = tokio_serial::new(path.as_str(), baud).open_native_async().map_err(io::Error::from);
+            async move { Ok(Io::Stream(Box::new(stream?))) }
+        })
+    }
+
+    /// Over TCP, to an address like `"host:port"`.
+    pub fn tcp(address: impl ToSocketAddrs + Clone + Send + Sync + 'static) -> Self {
+        Self::opening(move || {
+            let address = address.clone();
+            async move {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Ok(Io::Stream(Box::new(stream)))
+            }
+        })
+    }
+
+    /// Over UDP, to an address like `"host:port"`.
+    pub fn udp(address: impl ToSocketAddrs + Clone + Send + Sync + 'static) -> Self {
+        Self::opening(move || {
+            let address = address.clone();
+            async move {
+                let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+                for address in tokio::net::lookup_host(address).await? {
+                    let local = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+                    let socket = UdpSocket::bind(local).await?;
+                    result = socket.connect(address).await.map(|()| Io::Datagrams(socket));
+                    if result.is_ok() {
+                        break;
+                    }
+                }
+                result
+            }
+        })
+    }
+
+    /// Over a Unix socket.
+    #[cfg(unix)]
+    pub fn unix(path: impl Into<std::path::PathBuf>) -> Self {
+        let path = path.into();
+        Self::opening(move || {
+            let path = path.clone();
+            async move { Ok(Io::Stream(Box::new(tokio::net::UnixStream::connect(path).await?))) }
+        })
+    }
+
+    /// Over whatever `open` opens, again whenever it fails.
+    pub fn opening<F, O>(mut open: F) -> Self
+    where
+        F: FnMut() -> O + Send + 'static,
+        O: Future<Output = io::Result<Io>> + Send + 'static,
+    {
+        Self::over_port(Port::Opener(Box::new(move || Box::pin(open()))))
+    }
+
+    /// Over a stream that is open, such as one that a listener has accepted. The link ends with it.
+    pub fn stream(stream: impl Stream) -> Self {
+        Self::over_port(Port::Open(Some(Io::Stream(Box::new(stream)))))
+    }
+
+    /// Over a connected datagram socket.
+    pub fn socket(socket: UdpSocket) -> Self {
+        Self::over_port(Port::Open(Some(Io::Datagrams(socket))))
+    }
+
+    fn over_port(port: Port) -> Self {
+        Self {
+            port,
+            config: Config::from_os(),
+            timeout: Duration::from_secs(5),
+            digest: 0,
+            on_message: Box::new(|client, message| {
+                client.shared.dispatch::<crate::typed::Nothing>(message);
+            }),
+            on_event: Box::new(|_| {}),
+        }
+    }
+
+    /// With settings other than [`Config::from_os`].
+    pub fn config(self, config: Config) -> Self {
+        Self { config, ..self }
+    }
+
+    /// Lets calls fail after `timeout` instead of 5 s.
+    pub fn timeout(self, timeout: impl Into<Duration>) -> Self {
+        Self { timeout: timeout.into(), ..self }
+    }
+
+    /// Serves the interface `I`. The handler must not block; it can clone the client it is given and answer from a task
+    /// of its own.
+    pub fn serve<I: Interface>(self, mut handler: impl FnMut(&Client, I::Incoming<'_>) + Send + 'static) -> Self {
+        const { crate::typed::assert_fit(I::DECLARATIONS, PAYLOAD) }
+        let on_message: OnMessage = Box::new(move |client, message| {
+            if let Some(incoming) = client.shared.dispatch::<I>(message) {
+                handler(client, incoming);
+            }
+        });
+        Self { on_message, digest: I::DIGEST, ..self }
+    }
+
+    /// Reports what happens to the link.
+    pub fn on_event(self, on_event: impl FnMut(LinkEvent<io::Error>) + Send + 'static) -> Self {
+        Self { on_event: Box::new(on_event), ..self }
+    }
+
+    /// Starts the link as a task of the current runtime.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn spawn(self) -> Client {
+        let (client, running) = self.start();
+        tokio::spawn(running);
+        client
+    }
+
+    /// Runs the link, to serve: for ever, or until the stream that it was made from has ended.
+    pub async fn run(self) {
+        let (_client, running) = self.start();
+        running.await;
+    }
+
+    /// The handle and the future that runs the link, for who wants to spawn it. When the future is dropped, all calls
+    /// end.
+    pub fn start(self) -> (Client, impl Future<Output = ()> + Send + 'static) {
+        let Self { port, mut config, timeout, digest, on_message, on_event } = self;
+        if digest != 0 {
+            config.schema_digest = digest;
+        }
+        let origin = tokio::time::Instant::now();
+        let state = State::new(Instant::from_micros(0), config, Memory::new(), Waiting::new());
+        let shared = Arc::new(Shared::new(StdLock { state: Mutex::new(Box::new(state)), origin }));
+        let user = Arc::new(User { is_gone: Arc::new(Notify::new()) });
+        let is_gone = Arc::clone(&user.is_gone);
+        let own = Client { shared, timeout, user: None };
+        let client = Client { user: Some(user), ..own.clone() };
+        let running = Running::new(Arc::clone(&own.shared));
+        let future = async move {
+            let _running = running;
+            run(own, origin, is_gone, port, on_message, on_event).await;
+        };
+        (client, future)
+    }
+}
+
+impl Client {
+    /// Calls a procedure of the peer. Waits for a free slot if there is none. Dropping the future cancels the call, and
+    /// the peer is told.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] tells why there is no response, and whether the request took effect.
+    pub async fn call<P>(&self, request: &P::Request<'_>) -> Result<P::Response<'static>, CallError>
+    where
+        P: Procedure,
+        P::Response<'static>: DeserializeOwned,
+    {
+        self.shared.call_within::<P>(self.timeout, request).await
+    }
+
+    /// Another handle, whose calls fail after `timeout`.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: impl Into<Duration>) -> Self {
+        Self { timeout: timeout.into(), ..self.clone() }
+    }
+}
+
+impl Deref for Client {
+    type Target = Shared<StdLock>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.shared
+    }
+}
+
+/// Dropped with the last handle.
+struct User {
+    is_gone: Arc<Notify>,
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        self.is_gone.notify_one();
+    }
+}
+
+/// The task of a link.
+async fn run(
+    client: Client,
+    origin: tokio::time::Instant,
+    is_gone: Arc<Notify>,
+    port: Port,
+    on_message: OnMessage,
+    on_event: OnEvent,
+) {
+    let mut timer = Sleeper { origin };
+    let farewell = async {
+        is_gone.notified().await;
+        client.shared.close();
+        tokio::time::sleep(FAREWELL).await;
+    };
+    let port = async {
+        tokio::select! {
+            () = serve_port(&client, port, on_message) => {}
+            () = farewell => {}
+        }
+    };
+    client.shared.run(&mut timer, on_event, port).await;
+}
+
+/// Opens the port, moves bytes until it fails, and so on.
+async fn serve_port(client: &Client, mut port: Port, mut on_message: OnMessage) {
+    let mut handle = |message: Message<'_>| on_message(client, message);
+    loop {
+        let opened = match &mut port {
+            Port::Opener(open) => open().await,
+            Port::Open(io) => match io.take() {
+                Some(io) => Ok(io),
+                None => return,
+            },
+        };
+        let error = match opened {
+            Ok(io) => {
+                let (mut reader, mut writer) = io.split();
+                client.shared.pump::<_, _, { frame_len(PAYLOAD) }>(&mut reader, &mut writer, &mut handle).await
+            }
+            Err(error) => error,
+        };
+        client.shared.pause(error).await;
+    }
+}
+
+enum Reader {
+    Stream(tokio::io::ReadHalf<Box<dyn Stream>>),
+    Datagrams(Arc<UdpSocket>),
+}
+
+enum Writer {
+    Stream(tokio::io::WriteHalf<Box<dyn Stream>>),
+    Datagrams(Arc<UdpSocket>),
+}
+
+impl Io {
+    fn split(self) -> (Reader, Writer) {
+        match self {
+            Self::Stream(stream) => {
+                let (reader, writer) = tokio::io::split(stream);
+                (Reader::Stream(reader), Writer::Stream(writer))
+            }
+            Self::Datagrams(socket) => {
+                let socket = Arc::new(socket);
+                (Reader::Datagrams(Arc::clone(&socket)), Writer::Datagrams(socket))
+            }
+        }
+    }
+}
+
+impl ReadHalf for Reader {
+    type Error = io::Error;
+
+    fn is_datagram(&self) -> bool {
+        matches!(self, Self::Datagrams(_))
+    }
+
+    async fn receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self {
+                Self::Stream(stream) => match stream.read(buf).await? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    len => return Ok(len),
+                },
+                Self::Datagrams(socket) => match socket.recv(buf).await {
+                    Err(error) if is_unreachable(&error) => {}
+                    Ok(0) => {}
+                    result => return result,
+                },
+            }
+        }
+    }
+}
+
+impl WriteHalf for Writer {
+    type Error = io::Error;
+
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stream(stream) => match stream.write(bytes).await? {
+                0 => Err(io::ErrorKind::WriteZero.into()),
+                len => Ok(len),
+            },
+            Self::Datagrams(socket) => match socket.send(bytes).await {
+                Err(error) if is_unreachable(&error) => Ok(bytes.len()),
+                result => result,
+            },
+        }
+    }
+}
+
+/// Whether an earlier datagram found nobody: it is lost, the socket is fine.
+fn is_unreachable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+    )
+}
+
+struct Sleeper {
+    origin: tokio::time::Instant,
+}
+
+impl Timer for Sleeper {
+    async fn sleep_until(&mut self, until: Instant) {
+        // A moment that the clock cannot express is as good as never.
+        let until = self.origin.checked_add(core::time::Duration::from_micros(until.as_micros()));
+        match until {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => core::future::pending().await,
+        }
+    }
+}
+
+/// The [`Lock`] of a [`Client`].
+pub struct StdLock {
+    state: Mutex<Box<State<Memory, Waiting, io::Error>>>,
+    origin: tokio::time::Instant,
+}
+
+impl StdLock {
+    fn state(&self) -> MutexGuard<'_, Box<State<Memory, Waiting, io::Error>>> {
+        // What panicked was a codec of the application; nothing of ours was half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lock for StdLock {
+    type Storage = Memory;
+    type Tasks = Waiting;
+    type Error = io::Error;
+
+    fn with<T>(&self, f: impl FnOnce(&mut State<Memory, Waiting, io::Error>) -> T) -> T {
+        f(&mut self.state())
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_micros(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Tasks that wait, in any number.
+#[derive(Debug)]
+pub struct Waiting {
+    waiters: Vec<Waiter>,
+    responses: Vec<u8>,
+    queue: Vec<Place>,
+}
+
+impl Waiting {
+    fn new() -> Self {
+        let waiters = (0..CALLS).map(|_| Waiter::NONE).collect();
+        Self { waiters, responses: std::vec![0; CALLS * PAYLOAD], queue: Vec::new() }
+    }
+}
+
+impl TaskMemory for Waiting {
+    fn parts(&mut self) -> TaskParts<'_> {
+        TaskParts {
+            waiters: &mut self.waiters,
+            responses: &mut self.responses,
+            payload: PAYLOAD,
+            queue: &mut self.queue,
+        }
+    }
+
+    fn grow(&mut self) -> bool {
+        self.queue.push(Place::FREE);
+        true
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
