@@ -1,0 +1,378 @@
+//! The driver for `embedded-io-async`, without an allocator or a certain executor: here one in virtual time.
+
+mod executor;
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+
+use bowline::drivers::LinkEvent;
+use bowline::drivers::asynch::Tasks;
+use bowline::drivers::embedded_async::Node;
+use bowline::typed::{Nothing, Reply};
+use bowline::{Buffers, CallError, Config, Event, Executed, Incarnation, Instant, Reason, frame_len};
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::pipe::Pipe;
+use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
+use executor::{Executor, Sleeper, now, sleep};
+
+bowline::interface! {
+    enum Device {
+        at_most_once Count(u32) -> u32;
+        at_most_once Never(()) -> ();
+        at_most_once AskBack(u32) -> u32;
+        notify Say(u8);
+    }
+}
+
+bowline::interface! {
+    enum Host {
+        at_most_once Double(u32) -> u32;
+    }
+}
+
+const FRAME: usize = frame_len(48);
+
+type Link = Node<NoopRawMutex, Buffers<48, 4, 4, 2, 1, 0, 16>, Tasks<48, 4, 80>>;
+type Line = Pipe<NoopRawMutex, 32>;
+
+fn link(entropy: u64) -> Link {
+    Node::new(Config::new(Incarnation::random(entropy)), Buffers::new(), Tasks::new(), now)
+}
+
+/// Two nodes, the lines between them, and what has happened on the device.
+struct Pair {
+    host: Link,
+    device: Link,
+    to_host: Line,
+    to_device: Line,
+    counted: Cell<u32>,
+    never: RefCell<Vec<Reply<Never>>>,
+    said: RefCell<Vec<u8>>,
+    asked: RefCell<Vec<(u32, Reply<AskBack>)>>,
+    events: RefCell<Vec<LinkEvent<ErrorKind>>>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self {
+            host: link(0x1111_2222_3333_4444),
+            device: link(0x5555_6666_7777_8888),
+            to_host: Line::new(),
+            to_device: Line::new(),
+            counted: Cell::new(0),
+            never: RefCell::default(),
+            said: RefCell::default(),
+            asked: RefCell::default(),
+            events: RefCell::default(),
+        }
+    }
+
+    fn run_host(&self) -> impl Future<Output = Infallible> {
+        self.host.run::<Host, FRAME>(
+            &self.to_host,
+            &self.to_device,
+            Sleeper,
+            |host, Host::Double(number, reply)| host.reply(reply, &(number * 2)),
+            |_| {},
+        )
+    }
+
+    fn run_device(&self) -> impl Future<Output = Infallible> {
+        self.device.run::<Device, FRAME>(
+            &self.to_device,
+            &self.to_host,
+            Sleeper,
+            |device, message| match message {
+                Device::Count(number, reply) => {
+                    self.counted.set(self.counted.get() + 1);
+                    device.reply(reply, &(number + 1));
+                }
+                Device::Never((), reply) => self.never.borrow_mut().push(reply),
+                Device::AskBack(number, reply) => self.asked.borrow_mut().push((number, reply)),
+                Device::Say(word) => self.said.borrow_mut().push(word),
+            },
+            |event| self.events.borrow_mut().push(event),
+        )
+    }
+
+    /// Answers later, from a task of its own, with the help of the host.
+    async fn ask_back(&self) {
+        for _ in 0..20 {
+            while self.asked.borrow().is_empty() {
+                sleep(1).await;
+            }
+            let (number, reply) = self.asked.borrow_mut().remove(0);
+            let doubled = self.device.call::<Double>(&number).await.unwrap();
+            self.device.reply(reply, &doubled);
+        }
+    }
+}
+
+#[test]
+fn no_wake_up_is_lost_among_64_tasks() {
+    for run in 0..1_000 {
+        let pair = Pair::new();
+        let mut executor = Executor::default();
+        // Who is polled first makes a difference, and is different each time.
+        if run % 2 == 0 {
+            executor.serve(pair.run_host());
+        }
+        executor.serve(pair.run_device());
+        if run % 2 == 1 {
+            executor.serve(pair.run_host());
+        }
+        for number in 0..64 {
+            let pair = &pair;
+            executor.spawn(async move {
+                sleep(number * run % 7).await;
+                let number = number as u32;
+                assert_eq!(pair.host.call::<Count>(&number).await, Ok(number + 1));
+            });
+        }
+        executor.run();
+        drop(executor);
+        assert_eq!(pair.counted.get(), 64);
+    }
+}
+
+#[test]
+fn the_device_calls_the_host_while_it_is_being_called() {
+    let pair = Pair::new();
+    let mut executor = Executor::default();
+    executor.serve(pair.run_host());
+    executor.serve(pair.run_device());
+    executor.spawn(pair.ask_back());
+    for number in 0..20 {
+        let pair = &pair;
+        executor.spawn(async move { assert_eq!(pair.host.call::<AskBack>(&number).await, Ok(number * 2)) });
+    }
+    executor.run();
+}
+
+/// Polls `future` until `millis` have passed, then drops it.
+async fn give_up_after<T>(millis: u64, future: impl Future<Output = T>) {
+    let (mut future, mut sleep) = (pin!(future), pin!(sleep(millis)));
+    poll_fn(|poller| {
+        assert!(future.as_mut().poll(poller).is_pending());
+        sleep.as_mut().poll(poller)
+    })
+    .await;
+}
+
+#[test]
+fn dropping_a_call_cancels_it_and_the_server_is_told() {
+    let pair = Pair::new();
+    let mut executor = Executor::default();
+    executor.serve(pair.run_host());
+    executor.serve(pair.run_device());
+    executor.spawn(async {
+        give_up_after(100, pair.host.call::<Never>(&())).await;
+        sleep(100).await;
+        let reply = pair.never.borrow_mut().pop().unwrap();
+        let cancelled = Event::CancelRequested { request: reply.id() };
+        assert!(pair.events.borrow().contains(&LinkEvent::Endpoint(cancelled)));
+        pair.device.refuse(reply, bowline::Refusal::Cancelled);
+        assert_eq!(pair.host.call::<Count>(&1).await, Ok(2));
+    });
+    executor.run();
+}
+
+#[test]
+fn a_task_that_gives_up_while_it_waits_for_a_slot_leaves_its_turn_to_the_next() {
+    let pair = Pair::new();
+    let mut executor = Executor::default();
+    executor.serve(pair.run_host());
+    executor.serve(pair.run_device());
+    for _ in 0..4 {
+        executor.spawn(async { assert!(pair.host.call::<Never>(&()).await.is_ok()) });
+    }
+    for number in 0..40_u32 {
+        let pair = &pair;
+        executor.spawn(async move {
+            sleep(50).await;
+            if number % 2 == 0 {
+                give_up_after(u64::from(number), pair.host.call::<Count>(&number)).await;
+            } else {
+                assert_eq!(pair.host.call::<Count>(&number).await, Ok(number + 1));
+            }
+        });
+    }
+    executor.spawn(async {
+        sleep(200).await;
+        for _ in 0..4 {
+            let reply = pair.never.borrow_mut().pop().unwrap();
+            pair.device.reply(reply, &());
+        }
+    });
+    executor.run();
+    drop(executor);
+    assert_eq!(pair.counted.get(), 20);
+}
+
+#[test]
+fn who_finds_no_place_in_the_queue_is_told_at_once() {
+    let pair = Pair::new();
+    let full = Cell::new(0);
+    let mut executor = Executor::default();
+    for _ in 0..90 {
+        executor.spawn(async {
+            match pair.host.call::<Count>(&1).await {
+                Err(CallError { reason: Reason::Full, executed: Executed::No }) => full.set(full.get() + 1),
+                outcome => assert_eq!(outcome, Ok(2)),
+            }
+        });
+    }
+    executor.serve(pair.run_host());
+    executor.serve(pair.run_device());
+    executor.run();
+    drop(executor);
+    assert_eq!((full.get(), pair.counted.get()), (90 - 84, 84));
+}
+
+#[test]
+fn without_a_peer_calls_end_in_time() {
+    let pair = Pair::new();
+    let mut executor = Executor::default();
+    executor.serve(pair.run_host());
+    for _ in 0..10 {
+        executor.spawn(async {
+            let error = pair.host.call::<Count>(&1).await.unwrap_err();
+            // The line holds half a frame, so not even HELLO gets out.
+            assert_eq!(error.executed, Executed::No);
+        });
+    }
+    let start = now();
+    executor.run();
+    assert_eq!(now().saturating_duration_since(start).as_millis(), 5_000);
+}
+
+#[test]
+fn notifies_are_handed_back_when_there_is_no_room() {
+    let pair = Pair::new();
+    let mut executor = Executor::default();
+    executor.serve(pair.run_host());
+    executor.serve(pair.run_device());
+    executor.spawn(async {
+        for word in 0..50 {
+            while pair.host.notify::<Say>(&word).is_err() {
+                sleep(1).await;
+            }
+        }
+        while pair.said.borrow().len() < 50 {
+            sleep(1).await;
+        }
+        assert!(pair.said.borrow().iter().copied().eq(0..50));
+    });
+    executor.run();
+}
+
+#[test]
+fn an_idle_link_sleeps() {
+    let pair = Pair::new();
+    let mut executor = Executor::default();
+    executor.serve(pair.run_host());
+    executor.serve(pair.run_device());
+    executor.spawn(async {
+        assert_eq!(pair.host.call::<Count>(&1).await, Ok(2));
+        sleep(1_000_000).await;
+    });
+    // A keepalive goes out every 2.5 s and is acknowledged: some 400 of them in 1 000 s.
+    let polls = executor.run();
+    assert!(polls < 10_000, "{polls} polls in 1 000 s");
+}
+
+/// A port that fails each time until the given moment.
+struct Faulty<'a, T> {
+    inner: &'a T,
+    until: Instant,
+    failures: &'a Cell<u32>,
+}
+
+impl<T> Faulty<'_, T> {
+    fn check(&self) -> Result<(), ErrorKind> {
+        if now() < self.until {
+            self.failures.set(self.failures.get() + 1);
+            return Err(ErrorKind::BrokenPipe);
+        }
+        Ok(())
+    }
+}
+
+impl<T> ErrorType for Faulty<'_, T> {
+    type Error = ErrorKind;
+}
+
+impl<'a, T> Read for Faulty<'a, T>
+where
+    &'a T: Read,
+{
+    async fn read(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
+        self.check()?;
+        self.inner.read(buf).await.map_err(|_| ErrorKind::Other)
+    }
+}
+
+impl<'a, T> Write for Faulty<'a, T>
+where
+    &'a T: Write,
+{
+    async fn write(&mut self, buf: &[u8]) -> Result<usize, ErrorKind> {
+        self.check()?;
+        self.inner.write(buf).await.map_err(|_| ErrorKind::Other)
+    }
+
+    async fn flush(&mut self) -> Result<(), ErrorKind> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_port_that_fails_is_reported_once_and_tried_less_and_less_often() {
+    let pair = Pair::new();
+    let (reads, writes) = (Cell::new(0), Cell::new(0));
+    let until = now() + bowline::Duration::from_secs(60);
+    let events = RefCell::new(Vec::new());
+    let mut executor = Executor::default();
+    executor.serve(pair.run_device());
+    executor.serve(pair.host.run::<Nothing, FRAME>(
+        Faulty { inner: &pair.to_host, until, failures: &reads },
+        Faulty { inner: &pair.to_device, until, failures: &writes },
+        Sleeper,
+        |_, _| {},
+        |event| events.borrow_mut().push(event),
+    ));
+    executor.spawn(async {
+        let error = pair.host.call::<Count>(&1).await.unwrap_err();
+        assert_eq!(error, CallError { reason: Reason::Unreachable, executed: Executed::No });
+        sleep(60_000).await;
+        assert_eq!(pair.host.call::<Count>(&1).await, Ok(2));
+    });
+    let polls = executor.run();
+    drop(executor);
+    // 1 + 2 + 4 + … + 512 ms, then one a second.
+    assert_eq!(reads.get() + writes.get(), 10 + 59);
+    assert!(polls < 2_000, "{polls} polls");
+    let events = events.into_inner();
+    let failed = LinkEvent::PortFailed(ErrorKind::BrokenPipe);
+    assert_eq!(events, [failed, LinkEvent::PortRestored, LinkEvent::Endpoint(Event::Connected)]);
+}
+
+#[test]
+fn all_calls_end_when_the_port_task_is_dropped() {
+    let pair = Pair::new();
+    let mut port = Some(Box::pin(pair.run_host()));
+    let mut executor = Executor::default();
+    for _ in 0..6 {
+        executor.spawn(async {
+            let error = pair.host.call::<Count>(&1).await.unwrap_err();
+            assert_eq!(error, CallError { reason: Reason::Closed, executed: Executed::No });
+        });
+    }
+    executor.spawn(async {
+        sleep(10).await;
+        drop(port.take());
+    });
+    executor.run();
+}
