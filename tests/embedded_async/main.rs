@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::task::Poll;
 
 use bowline::drivers::LinkEvent;
 use bowline::drivers::asynch::Tasks;
@@ -135,6 +136,136 @@ fn no_wake_up_is_lost_among_64_tasks() {
         drop(executor);
         assert_eq!(pair.counted.get(), 64);
     }
+}
+
+/// Lets all others run, `times` times.
+async fn give_way(mut times: u32) {
+    poll_fn(|poller| {
+        if times == 0 {
+            return Poll::Ready(());
+        }
+        times -= 1;
+        poller.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn a_slot_that_is_free_again_does_not_cost_the_response_that_came_in_it() {
+    // Somewhere among these, a call begins after the responses of four others came and before these were taken.
+    for rounds in 0..20 {
+        let pair = Pair::new();
+        let mut executor = Executor::default();
+        executor.serve(pair.run_host());
+        executor.serve(pair.run_device());
+        executor.spawn(async {
+            sleep(100).await;
+            give_way(rounds).await;
+            assert_eq!(pair.host.call::<Count>(&1).await, Ok(2));
+        });
+        for _ in 0..4 {
+            executor.spawn(async { assert_eq!(pair.host.call::<Never>(&()).await, Ok(())) });
+        }
+        executor.spawn(async {
+            sleep(100).await;
+            for reply in pair.never.take() {
+                pair.device.reply(reply, &());
+            }
+        });
+        executor.run();
+    }
+}
+
+#[test]
+fn a_task_that_waits_is_not_overtaken_by_those_that_call_all_the_time() {
+    let pair = Pair::new();
+    let meanwhile = Cell::new(None);
+    let mut executor = Executor::default();
+    executor.serve(pair.run_host());
+    executor.serve(pair.run_device());
+    for _ in 0..5 {
+        executor.spawn(async {
+            for number in 0..100 {
+                assert_eq!(pair.host.call::<Count>(&number).await, Ok(number + 1));
+            }
+        });
+    }
+    executor.spawn(async {
+        give_way(100).await;
+        let before = pair.counted.get();
+        assert!(pair.host.call::<Count>(&1).await.is_ok());
+        meanwhile.set(Some(pair.counted.get() - before));
+    });
+    executor.run();
+    drop(executor);
+    let meanwhile = meanwhile.get().unwrap();
+    assert!(meanwhile <= 12, "{meanwhile} calls, of five others and four slots");
+}
+
+#[test]
+fn tasks_get_slots_in_the_order_in_which_they_came() {
+    let pair = Pair::new();
+    let order = RefCell::new(Vec::new());
+    let mut executor = Executor::default();
+    executor.serve(pair.run_host());
+    executor.serve(pair.run_device());
+    // The later a task comes, the earlier it is polled.
+    for number in (0..40_u32).rev() {
+        let (pair, order) = (&pair, &order);
+        executor.spawn(async move {
+            sleep(u64::from(number)).await;
+            let timeout = bowline::Duration::from_secs(60);
+            pair.host.call_within::<Never>(timeout, &()).await.unwrap();
+            order.borrow_mut().push(number);
+        });
+    }
+    executor.spawn(async {
+        sleep(100).await;
+        for _ in 0..40 {
+            let reply = pair.never.borrow_mut().remove(0);
+            pair.device.reply(reply, &());
+            sleep(10).await;
+        }
+    });
+    executor.run();
+    drop(executor);
+    assert!(order.borrow().iter().copied().eq(0..40), "{order:?}");
+}
+
+#[test]
+fn calls_end_in_time_whether_they_wait_for_a_slot_or_for_a_peer_that_is_gone() {
+    let pair = Pair::new();
+    let mut device = Some(Box::pin(pair.run_device()));
+    let mut executor = Executor::default();
+    executor.serve(pair.run_host());
+    executor.spawn(async {
+        // The device lives until the first call is answered.
+        poll_fn(|poller| {
+            if pair.counted.get() == 0 {
+                return device.as_mut().unwrap().as_mut().poll(poller).map(drop);
+            }
+            Poll::Ready(())
+        })
+        .await;
+    });
+    executor.spawn(async {
+        assert_eq!(pair.host.call::<Count>(&1).await, Ok(2));
+    });
+    executor.run();
+    let start = now();
+    for index in 0..12 {
+        let pair = &pair;
+        executor.spawn(async move {
+            sleep(100).await;
+            let timeout = bowline::Duration::from_millis(100 + index);
+            let error = pair.host.call_within::<Count>(timeout, &1).await.unwrap_err();
+            assert_eq!(now().saturating_duration_since(start).as_millis(), 200 + index);
+            let executed = if index < 4 { Executed::Maybe } else { Executed::No };
+            assert_eq!(error, CallError { reason: Reason::DeadlineExceeded, executed });
+        });
+    }
+    executor.run();
 }
 
 #[test]
