@@ -263,3 +263,29 @@ fn an_interface_without_messages_refuses_all() {
     let request = Message::Request { id, key: 1, expires_at: link.now, payload: &[] };
     assert!(matches!(Empty::decode(request), Err(Undecodable::Request(_, Refusal::UnknownKey))));
 }
+
+#[test]
+fn types_cost_no_bytes_on_the_wire() {
+    let frames = |call: &dyn Fn(&mut Link)| {
+        let mut link = Link::new();
+        link.call::<PayOut>(&Order { coins: 1 });
+        link.run();
+        call(&mut link);
+        let mut buf = [0; 64];
+        let request = link.client.poll_transmit(link.now, &mut buf).unwrap();
+        let mut messages = link.server.handle_frame(link.now, &mut buf[..request]);
+        let Some(Message::Request { id, .. }) = messages.next(&mut link.server) else { panic!() };
+        link.server.respond(link.now, id, &[0, 3]).unwrap();
+        (request, link.server.poll_transmit(link.now, &mut buf).unwrap())
+    };
+    let key = <PayOut as Procedure>::DECLARATION.key();
+    let second = Duration::from_secs(1);
+    let raw = frames(&|link| {
+        let semantics = crate::Semantics::AtMostOnce;
+        link.client.call(link.now, key, semantics, second, &[3]).unwrap();
+    });
+    let typed = frames(&|link| {
+        link.client().call::<PayOut>(second, &Order { coins: 3 }).unwrap();
+    });
+    assert_eq!(typed, raw);
+}
