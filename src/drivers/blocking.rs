@@ -47,6 +47,9 @@ const PORTION: usize = 32;
 /// How long to wait for a port that has taken a part of a frame.
 const STALL: Duration = Duration::from_millis(2);
 
+/// How long to listen at most before a port that had failed is believed to work.
+const TRIAL: Duration = Duration::from_millis(10);
+
 /// Where bytes come from and go to, with the clock that belongs to it.
 pub trait Port {
     /// How it fails.
@@ -114,6 +117,10 @@ impl<const N: usize> Default for Frames<N> {
 }
 
 /// An endpoint with its port: calls, serves and reports.
+///
+/// It works only while it is in one of [`turn`](Self::turn), [`poll`](Self::poll), [`run`](Self::run) and
+/// [`call`](Self::call). A program that does something else for longer than the peer's lease is lost to the peer, and
+/// meets it again when it returns.
 #[derive(Debug)]
 pub struct Node<
     P: Port,
@@ -139,6 +146,8 @@ struct Link<P, const N: usize> {
     outage: Outage,
     /// Until when to leave a port alone that has failed.
     retry_at: Option<Instant>,
+    /// Whether bytes came when it was read last: there may be more.
+    has_more: bool,
 }
 
 impl<P: Port, S: Storage, const N: usize> Node<P, S, N> {
@@ -154,7 +163,7 @@ impl<P: Port, S: Storage, const N: usize> Node<P, S, N> {
         let now = port.now();
         Self {
             endpoint: Endpoint::new(now, config, storage),
-            link: Link { port, frames, unsent: 0..0, outage: Outage::new(now), retry_at: None },
+            link: Link { port, frames, unsent: 0..0, outage: Outage::new(now), retry_at: None, has_more: false },
             handler: |context, message| {
                 if let Message::Request { id, .. } = message {
                     context.refuse_request(id, Refusal::UnknownKey);
@@ -205,10 +214,13 @@ where
     }
 
     /// Does what is to be done now, without waiting, and returns when to come again at the latest if no bytes come
-    /// before: for a main loop that has other work too.
+    /// before, `None` for never: for a main loop that has other work too. A moment that has passed means at once.
     pub fn poll(&mut self) -> Option<Instant> {
         let now = self.link.port.now();
         self.step(Some(now), None);
+        if self.link.has_more {
+            return Some(now);
+        }
         // Replies to what has just come.
         let wait = match self.link.retry_at {
             None => self.send().unwrap_or_else(|error| {
@@ -346,6 +358,8 @@ where
             None => true,
         };
         if is_usable {
+            // Whether the port works again is to be known soon.
+            let until = if self.link.retry_at.is_some() { earlier(until, Some(now + TRIAL)) } else { until };
             let result = self.send().and_then(|wait| {
                 let wake_at = earlier(self.endpoint.poll_timeout(), wait.map(|wait| now + wait));
                 self.receive(earlier(until, wake_at), awaited.as_deref_mut())
@@ -404,7 +418,8 @@ where
     /// Waits for bytes and handles the frames in them.
     fn receive(&mut self, until: Option<Instant>, mut awaited: Option<&mut Awaited<'_>>) -> Result<(), P::Error> {
         let Self { endpoint, link, handler, .. } = self;
-        let Link { port, frames, .. } = link;
+        let Link { port, frames, has_more, .. } = link;
+        *has_more = false;
         let mut take = |endpoint: &mut Endpoint<S>, now, message: Message<'_>| match (message, &mut awaited) {
             (Message::Response { call, payload }, Some(awaited)) if awaited.call == call => {
                 (awaited.read)(payload);
@@ -415,6 +430,7 @@ where
         if P::IS_DATAGRAM {
             let buf = frames.incoming.buffer();
             let len = port.receive(buf, until)?;
+            *has_more = len > 0;
             if let Some(frame) = buf.get_mut(..len).filter(|frame| !frame.is_empty()) {
                 let now = port.now();
                 endpoint.take_messages(now, frame, &mut take);
@@ -423,6 +439,7 @@ where
         } else {
             let mut portion = [0; PORTION];
             let len = port.receive(&mut portion, until)?;
+            *has_more = len > 0;
             let mut bytes = portion.get(..len).unwrap_or_default();
             while let Some(frame) = frames.incoming.next_frame(&mut bytes) {
                 let now = port.now();
