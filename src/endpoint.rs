@@ -281,6 +281,21 @@ impl<S: Storage> Endpoint<S> {
     }
 }
 
+/// Its state at a glance.
+#[cfg(feature = "defmt")]
+impl<S> defmt::Format for Endpoint<S> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        let Self { machine, .. } = self;
+        defmt::write!(
+            f,
+            "Endpoint {{ is_connected: {}, round_trip: {}, stats: {} }}",
+            machine.is_connected(),
+            machine.round_trip(),
+            machine.stats()
+        );
+    }
+}
+
 /// Copies `payload` to the front of `room`; returns its length, or the room's if that is less.
 fn copy(room: &mut [u8], payload: &[u8]) -> Result<usize, u16> {
     let limit = room.len() as u16;

@@ -102,6 +102,7 @@ mod rpc;
 mod session;
 mod stats;
 mod storage;
+mod story;
 mod time;
 #[cfg(feature = "typed")]
 pub mod typed;

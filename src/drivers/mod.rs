@@ -30,6 +30,7 @@ pub mod udp_server;
 use crate::event::{Event, Refusal};
 use crate::machine::Message;
 use crate::rpc::RequestId;
+use crate::story::{Story, tell};
 use crate::time::{Duration, Instant};
 use crate::typed::{Interface, Undecodable};
 
@@ -53,7 +54,8 @@ pub(crate) fn dispatch<'m, I: Interface>(
     match I::decode(message) {
         Ok(incoming) => return Some(incoming),
         Err(Undecodable::Request(id, refusal)) => refuse(id, refusal),
-        Err(Undecodable::OneWay(_) | Undecodable::Response) => {}
+        Err(Undecodable::OneWay(key)) => tell(Story::Undecodable { key }),
+        Err(Undecodable::Response) => {}
     }
     None
 }

@@ -16,6 +16,7 @@ use crate::rpc::{Call, Calls, Replies, RequestId, Semantics};
 use crate::session::{Answer, Handshake, Limiter, Owed};
 use crate::stats::{Stats, count};
 use crate::storage::{Parts, room_of};
+use crate::story::{Story, tell};
 use crate::time::{Duration, Instant, Stamp};
 use crate::wire::{MAX_SLOTS, Offer, frame_len, payload_len, time_to_live};
 use outgoing::{OutgoingState, Ping};
@@ -181,6 +182,7 @@ impl Machine {
         // The handshake keeps the session until the peer has been told.
         let has_session = self.is_connected();
         if has_session {
+            self.tell_end(SessionEnd::Closed);
             self.session_ended(parts, SessionEnd::Closed);
         }
         self.calls(parts).close();
@@ -443,6 +445,9 @@ impl Machine {
         *out.ping = Ping::Queued;
         self.happened.notifies_unconfirmed = self.happened.notifies_unconfirmed.saturating_add(given_up);
         self.happened.has_connected = true;
+        if let Some(session) = self.handshake.session() {
+            tell(Story::SessionBegan { session: session.id, peer: session.peer.end.incarnation });
+        }
     }
 
     /// The session is over; the handshake has left it already, or is about to.
@@ -463,6 +468,7 @@ impl Machine {
 
     /// The session is over and nothing takes its place.
     fn leave(&mut self, parts: &mut Parts<'_>, reason: SessionEnd) {
+        self.tell_end(reason);
         self.handshake.leave();
         self.owed = Owed::default();
         self.suspect_since = None;
@@ -472,6 +478,12 @@ impl Machine {
             // It does not listen; one greeting a heartbeat is enough to notice when it does again.
             self.greet_interval = self.config.heartbeat;
             self.greet_at = self.now + Duration::from_micros(u64::from(self.config.heartbeat));
+        }
+    }
+
+    fn tell_end(&self, reason: SessionEnd) {
+        if let Some(session) = self.handshake.session() {
+            tell(Story::SessionEnded { session: session.id, reason });
         }
     }
 

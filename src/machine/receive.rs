@@ -11,6 +11,7 @@ use crate::rpc::{Call, Incoming, Reply, RequestId};
 use crate::session::{Answer, Verdict};
 use crate::stats::count;
 use crate::storage::{Parts, Storage};
+use crate::story::{Foreign, Story, Unreadable, Useless, tell};
 use crate::time::{Duration, Instant};
 use crate::wire::{
     CHECK_LEN, Header, Hello, HelloError, KIND_HELLO, KIND_VERSION, PacketNumber, Reader, SESSION_BIT, Seed,
@@ -143,12 +144,15 @@ impl Machine {
     ) -> Messages<'f> {
         self.advance(now);
         count(&mut self.stats.frames_received);
+        let len = frame.len();
         if self.listening != Listening::Yes {
             count(&mut self.stats.dropped.not_listening);
+            tell(Story::FrameDropped { len, because: Unreadable::NotListening });
             return Messages::none();
         }
         let Some((packet, check)) = split_check(frame) else {
             count(&mut self.stats.dropped.too_short);
+            tell(Story::FrameDropped { len, because: Unreadable::TooShort });
             return Messages::none();
         };
         let kind = packet.first().copied().unwrap_or(0);
@@ -161,7 +165,10 @@ impl Machine {
             match kind {
                 KIND_HELLO => self.handle_hello(parts, packet),
                 KIND_VERSION => self.handle_version(packet),
-                _ => count(&mut self.stats.dropped.unknown_kind),
+                _ => {
+                    count(&mut self.stats.dropped.unknown_kind);
+                    tell(Story::FrameDropped { len, because: Unreadable::UnknownKind });
+                }
             }
         }
         self.check_invariants(parts);
@@ -171,14 +178,19 @@ impl Machine {
     fn handle_hello(&mut self, parts: &mut Parts<'_>, packet: &[u8]) {
         let hello = match Hello::read(packet) {
             Ok(hello) => hello,
-            Err(HelloError::Malformed) => return count(&mut self.stats.dropped.bad_hello),
+            Err(HelloError::Malformed) => {
+                tell(Story::HelloDropped(Foreign::Malformed));
+                return count(&mut self.stats.dropped.bad_hello);
+            }
             Err(HelloError::OtherVersion { challenge }) => {
                 self.foreign_challenge = challenge;
                 self.owed.add(Answer::Version);
+                tell(Story::HelloDropped(Foreign::OtherVersion));
                 return count(&mut self.stats.dropped.other_version);
             }
         };
         if self.handshake.is_own(&hello) {
+            tell(Story::HelloDropped(Foreign::OwnEcho));
             return count(&mut self.stats.dropped.own_echo);
         }
         match self.handshake.handle_hello(&hello) {
@@ -197,9 +209,16 @@ impl Machine {
         match VersionRefusal::read(packet) {
             Some(refusal) if self.handshake.is_outstanding(refusal.challenge) => {
                 self.happened.version = Some(refusal.version);
+                tell(Story::VersionRefused { version: refusal.version });
             }
-            Some(_) => count(&mut self.stats.dropped.other_version),
-            None => count(&mut self.stats.dropped.bad_hello),
+            Some(_) => {
+                count(&mut self.stats.dropped.other_version);
+                tell(Story::HelloDropped(Foreign::NotAsked));
+            }
+            None => {
+                count(&mut self.stats.dropped.bad_hello);
+                tell(Story::HelloDropped(Foreign::Malformed));
+            }
         }
     }
 
@@ -212,8 +231,10 @@ impl Machine {
             return None;
         };
         let messages = WireMessages::new(reader);
+        let useless = |because| tell(Story::PacketDropped { packet: opened.number.get(), because });
         let Some(is_eliciting) = check_messages(messages, parts) else {
             count(&mut self.stats.dropped.malformed);
+            useless(Useless::Malformed);
             return None;
         };
         if opened.is_candidate {
@@ -223,6 +244,7 @@ impl Machine {
         let arrival = self.received.arrive(opened.number);
         if arrival == Arrival::TooOld {
             count(&mut self.stats.dropped.too_old);
+            useless(Useless::TooOld);
             return None;
         }
         if arrival == (Arrival::New { is_newest: true }) {
@@ -233,6 +255,7 @@ impl Machine {
         }
         if arrival == Arrival::Duplicate {
             count(&mut self.stats.dropped.duplicate);
+            useless(Useless::Duplicate);
             return None;
         }
         let mut messages = Messages {
@@ -309,6 +332,7 @@ impl Machine {
     /// A frame came that cannot be read: garbled, or the peer holds another session (`PROTOCOL.md §8.5`).
     fn check_failed(&mut self, packet_len: usize) {
         count(&mut self.stats.dropped.bad_check);
+        tell(Story::FrameDropped { len: packet_len.saturating_add(CHECK_LEN), because: Unreadable::BadCheck });
         if self.handshake.session().is_some() {
             // Garble on a live session is followed by good packets soon.
             self.suspect_since.get_or_insert(self.now.stamp());

@@ -6,6 +6,7 @@ use crate::event::SessionEnd;
 use crate::session::Answer;
 use crate::stats::count;
 use crate::storage::Parts;
+use crate::story::{Story, tell};
 use crate::time::{Duration, Instant};
 
 /// So many repetitions go unanswered before the peer is presumed gone, or much farther than was measured. At 30 %
@@ -106,6 +107,7 @@ impl Machine {
         let window = session.peer.offer.notify_window;
         if !self.can_send(parts, window) && self.repeat_older_than(parts, self.probe_interval()) {
             count(&mut self.stats.probes);
+            tell(Story::Probe { repetition: self.unanswered });
         }
     }
 

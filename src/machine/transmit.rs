@@ -6,6 +6,7 @@ use crate::recovery::{MessageId, Sent, Transmission};
 use crate::session::{Answer, Session};
 use crate::stats::count;
 use crate::storage::Parts;
+use crate::story::{Story, tell};
 use crate::time::{Duration, Instant};
 use crate::wire::{
     AckField, CHECK_LEN, Header, MessageWriter, PacketNumber, VERSION, VersionRefusal, WireMessage, Writer, packet_len,
@@ -221,6 +222,9 @@ impl Packer<'_, '_, '_> {
             self.sent.push(self.log, self.now, message);
             self.packed.messages = self.packed.messages.saturating_add(1);
             self.packed.retransmits = self.packed.retransmits.saturating_add(u32::from(was_sent));
+            if was_sent {
+                tell(Story::SentAgain { message, packet: self.sent.next().get() });
+            }
             self.packed.is_eliciting = true;
             if is_small_burst {
                 self.messages.end_at(SMALL_BURST);

@@ -4,6 +4,7 @@ use super::{bit, first};
 use crate::event::{CallError, Executed, Reason, Refusal, SendError};
 use crate::recovery::MessageId;
 use crate::storage::stored;
+use crate::story::{Story, tell};
 use crate::time::{Duration, Instant};
 use crate::wire::{MAX_SLOTS, WireMessage, time_to_live};
 
@@ -122,7 +123,9 @@ impl CallsState {
 
     /// The call in `slot` ends without a response.
     fn end(&mut self, index: u8, slot: &mut CallSlot, reason: Reason, executed: Executed) {
-        slot.ended = Some(CallError { reason, executed });
+        let error = CallError { reason, executed };
+        tell(Story::CallFailed { slot: index, key: slot.key, error });
+        slot.ended = Some(error);
         self.ended |= bit(index);
     }
 

@@ -4,6 +4,7 @@ use super::{bit, first};
 use crate::event::{Refusal, RespondError};
 use crate::recovery::MessageId;
 use crate::storage::stored;
+use crate::story::{Story, tell};
 use crate::wire::{MAX_SLOTS, WireMessage};
 
 /// A request of the peer, until it is answered. It stays valid, and harmless, for ever.
@@ -175,7 +176,11 @@ impl Replies<'_> {
 
     /// The handler's refusal.
     pub(crate) fn refuse(&mut self, request: RequestId, refusal: Refusal) -> Result<(), RespondError> {
-        self.running(request)?;
+        if self.running(request)? == State::Executing
+            && let Some(slot) = self.slots.get(usize::from(request.slot))
+        {
+            tell(Story::RequestRefused { slot: request.slot, sequence: slot.taken, refusal });
+        }
         self.finish(request, State::Refused(refusal), 0)
     }
 

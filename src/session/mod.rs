@@ -6,6 +6,7 @@ pub(crate) use limiter::Limiter;
 
 use crate::config::Incarnation;
 use crate::event::SessionEnd;
+use crate::story::{Story, tell};
 use crate::wire::{End, Hello, Offer, Seed, session_id};
 
 /// A node on the other side: who it says it is and what it offers.
@@ -230,7 +231,9 @@ impl Handshake {
         let own = self.own();
         let ended = self.session.map(|before| {
             let is_same_life = before.peer.end.incarnation == peer.end.incarnation && peer.end.incarnation != 0;
-            if is_same_life { SessionEnd::Replaced } else { SessionEnd::PeerRestarted }
+            let reason = if is_same_life { SessionEnd::Replaced } else { SessionEnd::PeerRestarted };
+            tell(Story::SessionEnded { session: before.id, reason });
+            reason
         });
         let id = session_id(own, peer.end);
         self.session = Some(Session {

@@ -1,4 +1,4 @@
-//! Keys, digests and largest encodings out of declarations, at compile time (`PROTOCOL.md §12`).
+//! Keys, digests and largest encodings out of declarations, at compile time (`PROTOCOL.md §13`).
 
 use postcard_schema::schema::{DataModelType, DataModelVariant, NamedType, NamedValue, NamedVariant};
 
@@ -18,6 +18,7 @@ pub enum Kind {
 
 /// What was declared of one message of an interface. Made by [`interface!`](crate::interface).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Declaration {
     /// Its name.
     pub name: &'static str,

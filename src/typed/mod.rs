@@ -66,7 +66,7 @@
 //! - **Replies** may be given later and in any order: `reply` is a token that can be kept.
 //! - **Errors of the application** are part of the response, as the `Result` here. They are not [`CallError`], which says
 //!   that there is no response, and whether the request took effect.
-//! - **Keys** have 16 bits and are made at compile time from kind, name and schema (`PROTOCOL.md §12`). Two messages of
+//! - **Keys** have 16 bits and are made at compile time from kind, name and schema (`PROTOCOL.md §13`). Two messages of
 //!   an interface with the same key fail the build. A peer that was built from another declaration does not have the
 //!   key: the call fails with [`Reason::SchemaMismatch`], *executed: no*, and all others go on working.
 //! - **Sizes**: a message whose type has a largest encoding that does not fit the payload of an endpoint's buffers fails

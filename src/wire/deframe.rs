@@ -1,6 +1,7 @@
 //! Frames out of a stream of bytes (`PROTOCOL.md §2`).
 
 use super::cobs::{decode_in_place, first_zero};
+use crate::story::{Story, Unreadable, tell};
 
 /// Takes a byte stream apart into frames, in whatever portions it arrives, and decodes their COBS.
 ///
@@ -103,6 +104,7 @@ impl Collector {
         let free = room.get_mut(len..).unwrap_or_default();
         if bytes.len() > free.len() {
             self.stats.overlong = self.stats.overlong.saturating_add(1);
+            tell(Story::FrameDropped { len: len.saturating_add(bytes.len()), because: Unreadable::Overlong });
             self.len = None;
             return;
         }
@@ -121,6 +123,7 @@ impl Collector {
         let len = decode_in_place(encoded);
         if len.is_none() {
             self.stats.malformed = self.stats.malformed.saturating_add(1);
+            tell(Story::FrameDropped { len: encoded.len(), because: Unreadable::BadStuffing });
         }
         len.filter(|len| *len > 0)
     }

@@ -38,6 +38,13 @@ impl fmt::Display for Description<'_> {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for Description<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{}", defmt::Display2Format(self));
+    }
+}
+
 fn hello(f: &mut fmt::Formatter<'_>, packet: &[u8]) -> fmt::Result {
     match Hello::read(packet) {
         Ok(hello) => {

@@ -10,7 +10,7 @@ mod hello;
 mod message;
 mod number;
 #[cfg(test)]
-mod vectors;
+pub(crate) mod vectors;
 
 pub use deframe::{Deframer, DeframerStats};
 pub use describe::{Description, describe};

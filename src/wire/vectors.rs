@@ -15,9 +15,9 @@ macro_rules! records {
 }
 
 /// One record: `key = value` lines.
-struct Record(Vec<(&'static str, &'static str)>);
+pub(crate) struct Record(Vec<(&'static str, &'static str)>);
 
-fn records(text: &'static str) -> Vec<Record> {
+pub(crate) fn records(text: &'static str) -> Vec<Record> {
     let fields = |block: &'static str| {
         let lines = block.lines().filter(|line| !line.starts_with('#'));
         Record(lines.filter_map(|line| line.split_once('=')).map(|(key, value)| (key.trim(), value.trim())).collect())
@@ -28,15 +28,15 @@ fn records(text: &'static str) -> Vec<Record> {
 }
 
 impl Record {
-    fn all(&self, key: &str) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn all(&self, key: &str) -> impl Iterator<Item = &'static str> {
         self.0.iter().filter(move |(known, _)| *known == key).map(|(_, value)| *value)
     }
 
-    fn text(&self, key: &str) -> &'static str {
+    pub(crate) fn text(&self, key: &str) -> &'static str {
         self.all(key).next().unwrap_or_else(|| panic!("no {key} in {:?}", self.0))
     }
 
-    fn bytes(&self, key: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, key: &str) -> Vec<u8> {
         bytes(self.text(key))
     }
 
@@ -44,7 +44,7 @@ impl Record {
         maybe(self.text(key))
     }
 
-    fn number(&self, key: &str) -> u64 {
+    pub(crate) fn number(&self, key: &str) -> u64 {
         self.maybe(key).unwrap()
     }
 
@@ -53,7 +53,7 @@ impl Record {
         End { incarnation: part("inc"), challenge: part("chal") }
     }
 
-    fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.text("name")
     }
 }

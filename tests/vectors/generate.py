@@ -5,6 +5,7 @@ It shares no code with the crate and has no cleverness: whoever doubts a vector 
 came about. `--check` changes nothing and fails if a file is not what would be written.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -174,6 +175,58 @@ def response(slot, sequence, payload, to_end=True):
 
 def refusal(slot, sequence, code):
     return f"refusal slot={slot} sequence={sequence} code={code}", bytes([7 << 5 | slot, sequence, code])
+
+
+# §13. A schema is written in JSON: the name of a type that has no parts, or an object of one field:
+# {"option": T}, {"seq": T}, {"map": [K, V]}, {"tuple": [T, ...]}, {"struct": [[name, T], ...]} or
+# {"enum": [[name, content], ...]}, where a content is written like the type that it would be as a value.
+
+LETTERS = {
+    "bool": "b", "u8": "C", "i8": "c", "u16": "H", "i16": "h", "u32": "I", "i32": "i", "u64": "Q", "i64": "q",
+    "u128": "O", "i128": "o", "usize": "N", "isize": "n", "f32": "f", "f64": "d", "char": "r", "text": "s", "nothing": "u",
+}
+
+
+def schema(value):
+    """§13.1"""
+    if isinstance(value, str):
+        return LETTERS[value].encode()
+    [(kind, parts)] = value.items()
+    named = lambda: b"".join(name.encode() + b"\0" + schema(part) for name, part in parts)
+    return {
+        "option": lambda: b"?" + schema(parts),
+        "seq": lambda: b"*" + schema(parts),
+        "map": lambda: b"m" + schema(parts[0]) + schema(parts[1]),
+        "tuple": lambda: b"(" + b"".join(map(schema, parts)) + b")",
+        "struct": lambda: b"{" + named() + b"}",
+        "enum": lambda: b"<" + named() + b">",
+    }[kind]()
+
+
+def fnv1a(data):
+    """§13.2"""
+    number = 0x811C9DC5
+    for byte in data:
+        number = (number ^ byte) * 0x01000193 & U32
+    return number
+
+
+KINDS = {"at_most_once": b"A", "idempotent": b"I", "notify": b"N", "publish": b"P"}
+
+
+def hashed(kind, name, sent, answered):
+    """§13.2"""
+    return KINDS[kind] + name.encode() + b"\0" + schema(sent) + schema(answered)
+
+
+def key(number):
+    """§13.2"""
+    return number >> 16 ^ number & 0xFFFF
+
+
+def digest(hashes):
+    """§13.3"""
+    return sum(hashes) & U32 or 1
 
 
 # -- The format -----------------------------------------------------------------------------------
@@ -657,9 +710,67 @@ def make_dropped_checks():
         case(f"bit {bit} flipped" if bit >= 0 else "last bit flipped", change=flip(bit))
 
 
+# Two whose hashes add up to 2**32.
+OPPOSITES = ("Zero4296", "Zero339341")
+
+
+def make_keys():
+    out = Vectors("keys.txt", "Keys of messages (PROTOCOL.md §§13.1, 13.2).")
+    hashes = {}
+    as_json = lambda value: json.dumps(value, ensure_ascii=False)
+
+    def case(kind, message, sent, answered="nothing"):
+        text = hashed(kind, message, sent, answered)
+        number = hashes[message] = fnv1a(text)
+        out.record(
+            name=message, kind=kind, sent=as_json(sent), answered=as_json(answered), hashed=text,
+            hash=u32(number), key=f"{key(number):#06x}",
+        )
+
+    assert fnv1a(b"foobar") == 0xBF9CF968  # as its authors publish
+    order = {"struct": [["coins", "u8"], ["note", {"option": "u32"}]]}
+    fault = {"enum": [["Empty", "nothing"], ["Jammed", {"struct": [["at", "u8"]]}]]}
+    case("at_most_once", "PayOut", order, {"enum": [["Ok", "u32"], ["Err", fault]]})
+    case("idempotent", "Level", "text", "u32")
+    case("notify", "SetClock", "u32")
+    case("publish", "Brightness", "u8")
+    case("at_most_once", "Nothing", "nothing", "nothing")
+    unsigned = ["u8", "u16", "u32", "u64", "u128"]
+    signed = ["i8", "i16", "i32", "i64", "i128"]
+    for name, types in [("Unsigned", unsigned), ("Signed", signed), ("Others", ["bool", "f32", "f64", "char", "text"])]:
+        case("notify", name, {"tuple": types})
+    case("notify", "Array", {"tuple": ["u16"] * 3})
+    case("notify", "OneItem", {"tuple": ["u16"]})
+    case("notify", "Newtype", "u16")
+    case("notify", "UnitStruct", "nothing")
+    case("notify", "TupleStruct", {"tuple": ["u16", "bool"]})
+    case("notify", "Bytes", {"seq": "u8"})
+    case("notify", "Nested", {"seq": {"option": {"seq": "text"}}})
+    case("notify", "Map", {"map": ["text", {"tuple": ["i32", "i32"]}]})
+    circle = {"struct": [["at", {"tuple": ["i32", "i32"]}], ["radius", "u64"]]}
+    shapes = [["Dot", "nothing"], ["Line", "u16"], ["Box", {"tuple": ["u16", "u16"]}], ["Circle", circle]]
+    case("publish", "Shapes", {"enum": shapes})
+    case("notify", "Größe", {"struct": [["länge", "u8"]]})
+    for name in OPPOSITES:
+        case("notify", name, "u8")
+    assert sum(hashes[name] for name in OPPOSITES) == 2**32
+
+    out = Vectors("digests.txt", "Digests of interfaces (PROTOCOL.md §13.3), of the messages with these names in keys.txt.")
+    for name, messages in [
+        ("one message", ["Level"]),
+        ("four messages", ["PayOut", "Level", "SetClock", "Brightness"]),
+        ("the order does not matter", ["Brightness", "SetClock", "Level", "PayOut"]),
+        ("all, beyond 32 bits", list(hashes)),
+        ("no message", []),
+        ("a sum of 0 is 1", OPPOSITES),
+    ]:
+        fields = [("message", message) for message in messages]
+        out.record(("name", name), *fields, ("digest", u32(digest(hashes[message] for message in messages))))
+
+
 def main():
     for make in (make_check, make_cobs, make_streams, make_sizes, make_times, make_numbers, make_sessions, make_hello,
-                 make_packets, make_dropped_hello, make_dropped_packets, make_dropped_checks):
+                 make_packets, make_dropped_hello, make_dropped_packets, make_dropped_checks, make_keys):
         make()
     is_check = sys.argv[1:] == ["--check"]
     stale = []

@@ -119,3 +119,106 @@ fn a_declaration_fits_if_no_message_can_be_too_long() {
     let answered = Declaration::new(Kind::Idempotent, "A", u8::SCHEMA, <[u8; 40]>::SCHEMA);
     assert!(!answered.fits(39));
 }
+
+mod vectors {
+    //! The golden vectors, whose schemas are written in JSON; here are the types that they are those of.
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::wire::vectors::{Record, records};
+
+    const KEYS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/keys.txt"));
+    const DIGESTS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/digests.txt"));
+
+    #[derive(Schema)]
+    #[expect(dead_code, reason = "only its schema is of interest")]
+    enum Fault {
+        Empty,
+        Jammed { at: u8 },
+    }
+
+    #[derive(Schema)]
+    struct Newtype(#[expect(dead_code, reason = "only its schema is of interest")] u16);
+
+    #[derive(Schema)]
+    struct UnitStruct;
+
+    #[derive(Schema)]
+    #[expect(dead_code, reason = "only its schema is of interest")]
+    struct TupleStruct(u16, bool);
+
+    #[derive(Schema)]
+    #[expect(dead_code, reason = "only its schema is of interest")]
+    enum Shapes {
+        Dot,
+        Line(u16),
+        Box(u16, u16),
+        Circle { at: (i32, i32), radius: u64 },
+    }
+
+    #[derive(Schema)]
+    struct Size {
+        #[expect(dead_code, reason = "only its schema is of interest")]
+        länge: u8,
+    }
+
+    /// There is none without an allocator.
+    const MAP: &NamedType =
+        &NamedType { name: "", ty: &DataModelType::Map { key: <&str>::SCHEMA, val: <(i32, i32)>::SCHEMA } };
+
+    fn declaration(record: &Record) -> Declaration {
+        let kind = match record.text("kind") {
+            "at_most_once" => Kind::AtMostOnce,
+            "idempotent" => Kind::Idempotent,
+            "notify" => Kind::Notify,
+            "publish" => Kind::Publish,
+            other => panic!("no kind {other}"),
+        };
+        let nothing = <()>::SCHEMA;
+        let (sent, answered) = match record.name() {
+            "PayOut" => (Order::SCHEMA, <Result<u32, Fault>>::SCHEMA),
+            "Level" => (<&str>::SCHEMA, u32::SCHEMA),
+            "SetClock" => (u32::SCHEMA, nothing),
+            "Brightness" => (u8::SCHEMA, nothing),
+            "Nothing" => (nothing, nothing),
+            "Unsigned" => (<(u8, u16, u32, u64, u128)>::SCHEMA, nothing),
+            "Signed" => (<(i8, i16, i32, i64, i128)>::SCHEMA, nothing),
+            "Others" => (<(bool, f32, f64, char, &str)>::SCHEMA, nothing),
+            "Array" => (<[u16; 3]>::SCHEMA, nothing),
+            "OneItem" => (<(u16,)>::SCHEMA, nothing),
+            "Newtype" => (Newtype::SCHEMA, nothing),
+            "UnitStruct" => (UnitStruct::SCHEMA, nothing),
+            "TupleStruct" => (TupleStruct::SCHEMA, nothing),
+            "Bytes" => (<&[u8]>::SCHEMA, nothing),
+            "Nested" => (<&[Option<&[&str]>]>::SCHEMA, nothing),
+            "Map" => (MAP, nothing),
+            "Shapes" => (Shapes::SCHEMA, nothing),
+            "Größe" => (Size::SCHEMA, nothing),
+            "Zero4296" | "Zero339341" => (u8::SCHEMA, nothing),
+            other => panic!("no type for {other}"),
+        };
+        Declaration::new(kind, record.name(), sent, answered)
+    }
+
+    #[test]
+    fn keys_are_those_that_another_program_made_from_the_specification() {
+        for record in records(KEYS) {
+            let declared = declaration(&record);
+            let hash = record.bytes("hashed").iter().fold(Fnv::new(), |hash, byte| hash.byte(*byte));
+            assert_eq!(u64::from(hash.0), record.number("hash"), "{}", record.name());
+            assert_eq!(u64::from(declared.hash), record.number("hash"), "{}", record.name());
+            assert_eq!(u64::from(declared.key()), record.number("key"), "{}", record.name());
+        }
+    }
+
+    #[test]
+    fn digests_are_those_that_another_program_made_from_the_specification() {
+        let declared: BTreeMap<_, _> =
+            records(KEYS).iter().map(|record| (record.name(), declaration(record))).collect();
+        for record in records(DIGESTS) {
+            let interface: Vec<_> = record.all("message").map(|message| declared[message]).collect();
+            assert_eq!(u64::from(digest(&interface)), record.number("digest"), "{}", record.name());
+        }
+    }
+}
