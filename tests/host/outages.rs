@@ -60,9 +60,11 @@ fn a_tcp_peer_that_goes_and_comes_back_is_one_failure_and_one_recovery() {
 
     let listener = TcpListener::bind(addr).unwrap();
     thread::spawn(move || serve(Tcp::accepted(listener.accept().unwrap().0).unwrap()));
-    let mut node = node.timeout(Duration::from_secs(60));
+    while seen.sessions.get() < 2 {
+        node.turn();
+    }
     // A sum of its own: this is another life of the peer.
-    assert_eq!(node.call::<Add>(&5), Ok(5));
+    assert_eq!(node.timeout(Duration::from_secs(60)).call::<Add>(&5), Ok(5));
     assert_eq!((seen.failed.get(), seen.restored.get(), seen.sessions.get()), (1, 1, 2));
 }
 
@@ -79,6 +81,7 @@ fn serve_until(is_over: Arc<AtomicBool>, stream: TcpStream) -> JoinHandle<()> {
 
 /// A USB adapter: a serial port on one side while it is plugged in, a line on the other.
 struct Adapter {
+    path: PathBuf,
     is_pulled: Arc<AtomicBool>,
     relay: JoinHandle<UnixStream>,
 }
@@ -87,7 +90,6 @@ impl Adapter {
     /// Plugs it in: its serial port is found at `path`.
     fn plug(path: &PathBuf, mut line: UnixStream) -> Self {
         let (mut end, name) = pty();
-        let _ = remove_file(path);
         symlink(name, path).unwrap();
         let is_pulled = Arc::new(AtomicBool::new(false));
         let pulled = Arc::clone(&is_pulled);
@@ -109,11 +111,13 @@ impl Adapter {
             }
             line
         });
-        Self { is_pulled, relay }
+        Self { path: path.clone(), is_pulled, relay }
     }
 
     /// Pulls it out.
     fn pull(self) -> UnixStream {
+        // The name first: the system gives the number of the pseudo-terminal to the next one.
+        remove_file(&self.path).unwrap();
         self.is_pulled.store(true, SeqCst);
         self.relay.join().unwrap()
     }
@@ -138,9 +142,7 @@ fn a_serial_port_that_is_pulled_and_comes_back_goes_on_with_its_session() {
             node.turn();
         }
         // It is tried in vain a few times.
-        let hello = node.endpoint().stats().hellos_sent;
         (0..4).for_each(|_| node.turn());
-        assert_eq!(node.endpoint().stats().hellos_sent, hello);
         assert_eq!((seen.failed.get(), seen.restored.get()), (pulls, pulls - 1));
         adapter = Adapter::plug(&path, line);
     }
@@ -148,7 +150,6 @@ fn a_serial_port_that_is_pulled_and_comes_back_goes_on_with_its_session() {
     assert_eq!((seen.failed.get(), seen.restored.get(), seen.sessions.get()), (5, 5, 1));
     assert_eq!(effects.add.load(SeqCst), 50);
     adapter.pull();
-    remove_file(path).unwrap();
 }
 
 #[test]

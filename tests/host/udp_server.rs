@@ -5,12 +5,14 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::{thread, time};
 
-use bowline::drivers::blocking::Port;
-use bowline::drivers::host::{self, Udp};
+use bowline::drivers::blocking::{Frames, Node, Port};
+use bowline::drivers::host::{self, HostBuffers, Udp};
 use bowline::drivers::udp_server::UdpServer;
-use bowline::{Buffers, CallError, Config, Duration, Endpoint, Executed, Incarnation, Instant, Parts, Reason, Storage};
+use bowline::{
+    Buffers, CallError, Config, Duration, Endpoint, Executed, Incarnation, Instant, Parts, Reason, Storage, frame_len,
+};
 
-use crate::rig::{Add, Device, server};
+use crate::rig::{Add, Device, IsOdd, server};
 
 #[test]
 fn clients_without_a_place_are_not_executed_and_get_one_when_others_leave() {
@@ -49,17 +51,23 @@ fn an_answer_can_be_put_off_until_after_the_turn() {
             }
         },
     );
-    let caller = thread::spawn(move || host::node(Udp::connect(addr)).unwrap().call::<Add>(&7));
+    let caller = thread::spawn(move || {
+        // Says nothing of its own while it waits.
+        let config = Config { lease: Duration::from_secs(60), ..host::config().unwrap() };
+        let mut caller =
+            Node::new(Udp::connect(addr), config, HostBuffers::new(), Frames::<{ frame_len(1024) }>::new());
+        caller.call::<Add>(&7)
+    });
     while waiting.borrow().is_empty() {
         server.turn();
     }
-    // Other things happen.
+    // The caller is told that its request has come, and then another datagram comes.
+    server.turn();
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().send_to(b"?", addr).unwrap();
+    server.turn();
     let (client, number, reply) = waiting.borrow_mut().remove(0);
     server.context(client).unwrap().reply(reply, &(number * 2));
-    while !caller.is_finished() {
-        server.turn();
-        thread::sleep(time::Duration::from_millis(1));
-    }
+    server.turn();
     assert_eq!(caller.join().unwrap(), Ok(14));
 }
 
@@ -105,6 +113,8 @@ fn stranger(entropy: u64) -> Endpoint<Buffers> {
 fn a_crowd_of_strangers_takes_no_memory_and_no_place_from_a_client() {
     let (mut server, addr) = server(8, Counted::new);
     thread::spawn(move || server.run());
+    let mut client = host::node(Udp::connect(addr)).unwrap().timeout(Duration::from_secs(60));
+    assert_eq!(client.call::<IsOdd>(&false), Ok(true));
     let crowd = thread::spawn(move || {
         let mut random = fastrand::Rng::with_seed(1);
         for number in 0..2_000 {
@@ -114,13 +124,18 @@ fn a_crowd_of_strangers_takes_no_memory_and_no_place_from_a_client() {
             socket.send_to(&hello(&mut stranger(number)), addr).unwrap();
         }
     });
-    let mut client = host::node(Udp::connect(addr)).unwrap().timeout(Duration::from_secs(60));
-    let mut sum = 0;
-    while !crowd.is_finished() || sum < 100 {
-        sum += 1;
+    let mut newcomer = host::node(Udp::connect(addr)).unwrap().timeout(Duration::from_secs(60));
+    // It may lose its place before its session is up, as anyone may who has proven nothing.
+    while newcomer.call::<IsOdd>(&false).is_err() {}
+    for sum in 1..=200 {
+        assert_eq!(newcomer.call::<Add>(&1), Ok(sum));
         assert_eq!(client.call::<Add>(&1), Ok(sum));
     }
     crowd.join().unwrap();
+    // Strangers have all other places now.
+    let mut latecomer = host::node(Udp::connect(addr)).unwrap().timeout(Duration::from_secs(60));
+    assert_eq!(latecomer.call::<Add>(&1), Ok(1));
+    assert_eq!(client.call::<Add>(&1), Ok(201));
     // And the one that the server makes to see how large it is.
     assert_eq!(MOST_COUNTED.load(SeqCst), 8);
     assert!(COUNTED.load(SeqCst) <= 8);
@@ -190,8 +205,8 @@ fn who_knows_the_challenge_for_one_address_cannot_answer_for_another() {
     honest.send(&hello(&mut attacker)).unwrap();
     let mut buf = [0; 2048];
     let len = honest.recv(&mut buf).unwrap();
-    attacker.handle_frame(Instant::from_micros(1_000), &mut buf[..len]);
     let now = Instant::from_micros(1_000);
+    let _nothing = attacker.handle_frame(now, &mut buf[..len]);
     let len = attacker.poll_transmit(now, &mut buf).expect("the server's challenge is answered");
     // From the address that it was for, this makes a session, in which the server goes on greeting.
     forged.send(&buf[..len]).unwrap();
