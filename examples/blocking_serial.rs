@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     thread::spawn(|| device(tty));
 
     // The host side: one line to open the port, one for each call.
-    let mut dispenser = host::node(host::Serial::new(host_path.to_str()?, 115_200))?;
+    let mut dispenser = host::node(host::Serial::new(host_path.to_str()?, 115_200));
     let (mut ok, mut not_executed, mut maybe) = (0, 0, 0);
     for _ in 0..300 {
         match dispenser.call::<PayOut>(&1) {

@@ -76,9 +76,7 @@ async fn tour(link: Link, cable: Option<&mut Cable>) -> Result<(), Box<dyn Error
     let paid = before.wrapping_sub(dispenser.call::<Level>(&()).await?);
     println!("The host was told that {} coins were paid out, and may have been of {}.", accounts.paid, accounts.maybe);
     println!("{paid} coins are missing in the dispenser.");
-    // The link says goodbye when its last handle is gone.
-    drop(dispenser);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    dispenser.close().await;
     let is_kept = accounts.paid >= 36 && (accounts.paid..=accounts.paid + accounts.maybe).contains(&paid);
     if is_kept { Ok(()) } else { Err("the accounts differ".into()) }
 }

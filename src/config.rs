@@ -92,9 +92,13 @@ impl Config {
 impl Config {
     /// For a program on an operating system: random incarnation, and a granularity of 1 ms.
     pub fn from_os() -> Self {
-        use std::hash::{BuildHasher as _, RandomState};
-        // The standard library draws its keys from the system's entropy.
-        let entropy = RandomState::new().hash_one(0_u8);
-        Self { granularity: Duration::from_millis(1), ..Self::new(Incarnation::random(entropy)) }
+        Self { granularity: Duration::from_millis(1), ..Self::new(Incarnation::random(os_entropy())) }
     }
+}
+
+/// Random bits that nobody can guess: the standard library draws the keys of its hash maps from the system's entropy.
+#[cfg(feature = "std")]
+pub(crate) fn os_entropy() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(0_u8)
 }

@@ -46,6 +46,12 @@ impl<S: Storage> Endpoint<S> {
         self.machine.set_schema_digest(digest);
     }
 
+    /// Whether this node was closed and the peer is still to be told.
+    #[cfg(feature = "tokio")]
+    pub(crate) const fn is_closing(&self) -> bool {
+        self.machine.is_closing()
+    }
+
     // Inputs.
 
     /// A frame has come: `packet ‖ check`, without COBS and delimiter. Take all messages, then poll everything.

@@ -249,6 +249,24 @@ async fn dropping_the_last_client_ends_the_session_and_tells_the_peer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn closing_waits_until_the_peer_was_told() {
+    let (host, device, _world) = pair(64);
+    host.call::<Count>(&1).await.unwrap();
+    let clone = host.clone();
+    host.close().await;
+    assert_eq!(clone.call::<Count>(&1).await.unwrap_err().reason, Reason::Closed);
+    // The frame is in the pipe: no time has to pass before the device has it.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!device.is_connected());
+    // A link that has ended already, and one whose port is stuck.
+    clone.close().await;
+    let (a, _stuck) = tokio::io::duplex(16);
+    timeout(Duration::from_secs(1), Link::stream(a).spawn().close()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_future_that_is_made_by_start_can_be_dropped() {
     let (a, _b) = tokio::io::duplex(64);
     let (client, running) = Link::stream(a).start();

@@ -459,6 +459,18 @@ impl<L: Lock> Shared<L> {
         self.command(|state, now| state.endpoint.close(now));
     }
 
+    /// Ends the session, and waits until the peer was told.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn farewell(&self) {
+        self.close();
+        // Polled whenever the port's task is.
+        poll_fn(|_| {
+            let is_closing = self.lock.with(|state| state.endpoint.is_closing());
+            if is_closing { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    }
+
     /// Looks for the peer from now on; opens a node that was closed.
     pub fn connect(&self) {
         self.command(|state, now| state.endpoint.connect(now));

@@ -95,8 +95,7 @@ pub trait Port {
     }
 }
 
-/// Memory for one frame that arrives and one that leaves, of up to `N` bytes each:
-/// [`frame_len`](crate::frame_len) of the largest payload.
+/// Memory for one frame that arrives and one that leaves, of up to `N` bytes each: [`frame_len`] of the largest payload.
 #[derive(Debug)]
 pub struct Frames<const N: usize> {
     incoming: Deframer<N>,

@@ -28,7 +28,7 @@ use std::vec::Vec;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, ToSocketAddrs, UdpSocket};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::LinkEvent;
 use super::asynch::{Lock, Place, ReadHalf, Running, Shared, State, TaskMemory, TaskParts, Timer, Waiter, WriteHalf};
@@ -91,6 +91,7 @@ pub struct Link {
 pub struct Client {
     shared: Arc<Shared<StdLock>>,
     timeout: Duration,
+    lifetime: Arc<Lifetime>,
     /// Tells the link when it is dropped; not there in the link's own handle.
     #[expect(dead_code, reason = "it is there to be dropped")]
     user: Option<Arc<User>>,
@@ -235,14 +236,16 @@ impl Link {
         let origin = tokio::time::Instant::now();
         let state = State::new(Instant::from_micros(0), config, Memory::new(), Waiting::new());
         let shared = Arc::new(Shared::new(StdLock { state: Mutex::new(Box::new(state)), origin }));
-        let user = Arc::new(User { is_gone: Arc::new(Notify::new()) });
-        let is_gone = Arc::clone(&user.is_gone);
-        let own = Client { shared, timeout, user: None };
+        let (until_dropped, ended) = watch::channel(());
+        let lifetime = Arc::new(Lifetime { is_over: Notify::new(), ended });
+        let user = Arc::new(User { lifetime: Arc::clone(&lifetime) });
+        let own = Client { shared, timeout, lifetime, user: None };
         let client = Client { user: Some(user), ..own.clone() };
         let running = Running::new(Arc::clone(&own.shared));
         let future = async move {
-            let _running = running;
-            run(own, origin, is_gone, port, on_message, on_event).await;
+            // Dropped from the last to the first: calls have ended when the end is told.
+            let (_told_by_drop, _running) = (until_dropped, running);
+            run(own, origin, port, on_message, on_event).await;
         };
         (client, future)
     }
@@ -263,6 +266,15 @@ impl Client {
         self.shared.call_within::<P>(self.timeout, request).await
     }
 
+    /// Ends the link, whoever else has a handle, and waits until the peer was told, 50 ms at most. To be called before a
+    /// program ends: it may be over sooner than the task of a link whose last handle was dropped.
+    pub async fn close(self) {
+        self.lifetime.is_over.notify_one();
+        let mut ended = self.lifetime.ended.clone();
+        // Nothing is ever sent: it ends when the other half is dropped.
+        let _ = ended.changed().await;
+    }
+
     /// Another handle, whose calls fail after `timeout`.
     #[must_use]
     pub fn with_timeout(&self, timeout: impl Into<Duration>) -> Self {
@@ -278,34 +290,36 @@ impl Deref for Client {
     }
 }
 
+/// The end of a link, before and after.
+struct Lifetime {
+    /// It is to end.
+    is_over: Notify,
+    /// The other half is dropped with the task of the link.
+    ended: watch::Receiver<()>,
+}
+
 /// Dropped with the last handle.
 struct User {
-    is_gone: Arc<Notify>,
+    lifetime: Arc<Lifetime>,
 }
 
 impl Drop for User {
     fn drop(&mut self) {
-        self.is_gone.notify_one();
+        self.lifetime.is_over.notify_one();
     }
 }
 
 /// The task of a link.
-async fn run(
-    client: Client,
-    origin: tokio::time::Instant,
-    is_gone: Arc<Notify>,
-    port: Port,
-    on_message: OnMessage,
-    on_event: OnEvent,
-) {
+async fn run(client: Client, origin: tokio::time::Instant, port: Port, on_message: OnMessage, on_event: OnEvent) {
     let mut timer = Sleeper { origin };
     let farewell = async {
-        is_gone.notified().await;
-        client.shared.close();
-        tokio::time::sleep(FAREWELL).await;
+        client.lifetime.is_over.notified().await;
+        let _ = tokio::time::timeout(FAREWELL, client.shared.farewell()).await;
     };
     let port = async {
+        // What the port has taken by then was sent.
         tokio::select! {
+            biased;
             () = serve_port(&client, port, on_message) => {}
             () = farewell => {}
         }

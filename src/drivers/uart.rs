@@ -7,7 +7,51 @@
 //!   [`Node::turn`] and [`Node::call`] need not spin.
 //! - only a delay: [`Uart::with_delay`], which counts the time that it has waited.
 //!
-//! A HAL with `embedded-io` 0.6 needs three lines for each trait, as the type in `examples/blocking_serial.rs` shows.
+//! # A HAL with `embedded-io` 0.6
+//!
+//! Its traits are the same in another version. A type of one's own carries them over, with
+//! `embedded-io-06 = { package = "embedded-io", version = "0.6" }` among the dependencies:
+//!
+//! ```
+//! use bowline::{Instant, drivers::uart::Uart};
+//! use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write};
+//!
+//! /// A port of the HAL.
+//! struct Port<T>(T);
+//!
+//! impl<T> ErrorType for Port<T> {
+//!     type Error = ErrorKind;
+//! }
+//!
+//! impl<T: embedded_io_06::Read> Read for Port<T> {
+//!     fn read(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
+//!         self.0.read(buf).map_err(|_| ErrorKind::Other)
+//!     }
+//! }
+//!
+//! impl<T: embedded_io_06::ReadReady> ReadReady for Port<T> {
+//!     fn read_ready(&mut self) -> Result<bool, ErrorKind> {
+//!         self.0.read_ready().map_err(|_| ErrorKind::Other)
+//!     }
+//! }
+//!
+//! impl<T: embedded_io_06::Write> Write for Port<T> {
+//!     fn write(&mut self, buf: &[u8]) -> Result<usize, ErrorKind> {
+//!         self.0.write(buf).map_err(|_| ErrorKind::Other)
+//!     }
+//!
+//!     fn flush(&mut self) -> Result<(), ErrorKind> {
+//!         self.0.flush().map_err(|_| ErrorKind::Other)
+//!     }
+//! }
+//!
+//! fn port<T>(hal: T, now: fn() -> Instant) -> impl bowline::drivers::blocking::Port
+//! where
+//!     T: embedded_io_06::Read + embedded_io_06::ReadReady + embedded_io_06::Write,
+//! {
+//!     Uart::new(Port(hal), now)
+//! }
+//! ```
 //!
 //! [`Node::poll`]: super::blocking::Node::poll
 //! [`Node::turn`]: super::blocking::Node::turn
@@ -62,6 +106,9 @@ impl<T, F: FnMut() -> Instant> Uart<T, Closures<F, fn(Option<Instant>)>> {
     }
 
     /// Adds a closure that sleeps until the given time, for ever if that is `None`, or until an interrupt.
+    ///
+    /// It must not miss an interrupt that comes just before it sleeps: a periodic tick, or WFE where interrupts set its
+    /// event, sees to that.
     pub fn with_idle<I: FnMut(Option<Instant>)>(self, idle: I) -> Uart<T, Closures<F, I>> {
         Uart { io: self.io, clock: Closures { now: self.clock.now, idle } }
     }

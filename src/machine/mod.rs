@@ -353,6 +353,11 @@ impl Machine {
         self.config.schema_digest = digest;
     }
 
+    #[cfg(feature = "tokio")]
+    pub(crate) const fn is_closing(&self) -> bool {
+        matches!(self.listening, Listening::Closing)
+    }
+
     // Questions.
 
     /// The digest that the peer showed in the HELLO of this session.

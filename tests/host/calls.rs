@@ -16,7 +16,7 @@ use crate::rig::{Add, Hang, IsOdd, serve};
 fn a_request_that_is_never_answered_costs_its_slot_and_nothing_else() {
     let (here, there) = UnixStream::pair().unwrap();
     let effects = serve(Unix::accepted(there).unwrap());
-    let mut node = host::node(Unix::accepted(here).unwrap()).unwrap();
+    let mut node = host::node(Unix::accepted(here).unwrap());
     assert_eq!(node.call::<Add>(&1), Ok(1));
     // Of 8 slots.
     for hanging in 1..=7 {
@@ -35,7 +35,7 @@ fn a_payload_that_cannot_be_decoded_is_refused_and_not_executed() {
     let (here, there) = UnixStream::pair().unwrap();
     let effects = serve(Unix::accepted(there).unwrap());
     let failed = RefCell::new(Vec::new());
-    let mut node = host::node(Unix::accepted(here).unwrap()).unwrap().on_event(|event| {
+    let mut node = host::node(Unix::accepted(here).unwrap()).on_event(|event| {
         if let LinkEvent::Endpoint(Event::CallFailed { call, error }) = event {
             failed.borrow_mut().push((call, error));
         }
@@ -73,7 +73,7 @@ mod old {
 fn exactly_the_procedures_that_were_changed_are_a_mismatch() {
     let (here, there) = UnixStream::pair().unwrap();
     let effects = serve(Unix::accepted(there).unwrap());
-    let mut node = host::node(Unix::accepted(here).unwrap()).unwrap();
+    let mut node = host::node(Unix::accepted(here).unwrap());
     let mismatch = CallError { reason: Reason::SchemaMismatch, executed: Executed::No };
     for sum in 1..=3 {
         assert_eq!(node.call::<old::Add>(&1), Ok(sum));

@@ -42,7 +42,7 @@ const IDLE_TURNS: u32 = 40;
 fn a_node_without_work_sleeps_at_its_serial_port() {
     let (here, there) = cable();
     serve(Serial::new(there, 115_200));
-    let mut node = settle(host::node(Serial::new(here, 115_200)).unwrap());
+    let mut node = settle(host::node(Serial::new(here, 115_200)));
     assert!(idle("serial", || node.turn()) < IDLE_TURNS);
     assert!(node.endpoint().is_connected());
 }
@@ -51,15 +51,16 @@ fn a_node_without_work_sleeps_at_its_serial_port() {
 fn a_node_without_work_sleeps_at_its_udp_socket() {
     let [here, there] = sockets();
     serve(Udp::connected(there));
-    let mut node = settle(host::node(Udp::connected(here)).unwrap());
+    let mut node = settle(host::node(Udp::connected(here)));
     assert!(idle("udp", || node.turn()) < IDLE_TURNS);
     assert!(node.endpoint().is_connected());
 }
 
 #[test]
 fn a_server_without_work_sleeps() {
-    let (mut server, addr) = server(10, Buffers::<48>::new);
-    let clients = [(); 3].map(|()| host::node(Udp::connect(addr)).unwrap());
+    let mut server = server(10, Buffers::<48>::new);
+    let addr = server.socket().local_addr().unwrap();
+    let clients = [(); 3].map(|()| host::node(Udp::connect(addr)));
     let clients = clients.map(|mut client| thread::spawn(move || client.run()));
     while server.clients().count() < clients.len() {
         server.turn();

@@ -44,7 +44,7 @@ fn a_tcp_peer_that_goes_and_comes_back_is_one_failure_and_one_recovery() {
     let addr = listener.local_addr().unwrap();
     let seen = Seen::default();
     let mut node =
-        host::node(Tcp::connect(addr)).unwrap().timeout(Duration::from_millis(500)).on_event(|event| seen.note(event));
+        host::node(Tcp::connect(addr)).timeout(Duration::from_millis(500)).on_event(|event| seen.note(event));
     node.poll();
     let is_over = Arc::new(AtomicBool::new(false));
     let server = serve_until(Arc::clone(&is_over), listener.accept().unwrap().0);
@@ -130,7 +130,7 @@ fn a_serial_port_that_is_pulled_and_comes_back_goes_on_with_its_session() {
     let effects = serve(Unix::accepted(device).unwrap());
     let mut adapter = Adapter::plug(&path, line);
     let seen = Seen::default();
-    let mut node = host::node(Serial::new(path.display(), 115_200)).unwrap().on_event(|event| seen.note(event));
+    let mut node = host::node(Serial::new(path.display(), 115_200)).on_event(|event| seen.note(event));
     let mut sum = 0;
     for pulls in 1..=5 {
         for _ in 0..10 {
@@ -156,7 +156,6 @@ fn a_serial_port_that_is_pulled_and_comes_back_goes_on_with_its_session() {
 fn nothing_was_executed_when_there_is_no_port() {
     let seen = Seen::default();
     let mut node = host::node(Serial::new(temporary("none").display(), 115_200))
-        .unwrap()
         .timeout(Duration::from_millis(200))
         .on_event(|event| seen.note(event));
     let error = CallError { reason: Reason::Unreachable, executed: Executed::No };
@@ -169,10 +168,8 @@ fn nothing_was_executed_when_there_is_no_port() {
 fn a_datagram_that_nobody_takes_is_lost_and_no_failure() {
     let closed = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let seen = Seen::default();
-    let mut node = host::node(Udp::connect(closed))
-        .unwrap()
-        .timeout(Duration::from_millis(300))
-        .on_event(|event| seen.note(event));
+    let mut node =
+        host::node(Udp::connect(closed)).timeout(Duration::from_millis(300)).on_event(|event| seen.note(event));
     let error = CallError { reason: Reason::Unreachable, executed: Executed::No };
     assert_eq!(node.call::<Add>(&1), Err(error));
     assert!(node.endpoint().stats().hellos_sent > 1);

@@ -6,11 +6,11 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 
-use bowline::Buffers;
 use bowline::drivers::blocking::{Frames, Node, Port};
 use bowline::drivers::host::{self, HostNode, Serial, Tcp, Udp, Unix};
 use bowline::drivers::udp_server::UdpServer;
 use bowline::frame_len;
+use bowline::{Buffers, Config};
 
 use crate::rig::{add_up, cable, pty, serve, sockets, temporary};
 
@@ -18,13 +18,13 @@ use crate::rig::{add_up, cable, pty, serve, sockets, temporary};
 fn calls_go_over_a_serial_port() {
     let (here, there) = cable();
     let effects = serve(Serial::new(there, 115_200));
-    add_up(&mut host::node(Serial::new(here, 115_200)).unwrap(), &effects);
+    add_up(&mut host::node(Serial::new(here, 115_200)), &effects);
 }
 
 #[test]
 fn calls_go_over_tcp() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let mut node = host::node(Tcp::connect(listener.local_addr().unwrap())).unwrap();
+    let mut node = host::node(Tcp::connect(listener.local_addr().unwrap()));
     let accepted = thread::spawn(move || serve(Tcp::accepted(listener.accept().unwrap().0).unwrap()));
     // The connection is made by the first use.
     node.poll();
@@ -35,7 +35,7 @@ fn calls_go_over_tcp() {
 fn calls_go_over_a_unix_socket() {
     let path = temporary("unix");
     let listener = UnixListener::bind(&path).unwrap();
-    let mut node = host::node(Unix::connect(&path)).unwrap();
+    let mut node = host::node(Unix::connect(&path));
     node.poll();
     let effects = serve(Unix::accepted(listener.accept().unwrap().0).unwrap());
     add_up(&mut node, &effects);
@@ -46,7 +46,7 @@ fn calls_go_over_a_unix_socket() {
 fn calls_go_over_udp() {
     let [here, there] = sockets();
     let effects = serve(Udp::connected(there));
-    add_up(&mut host::node(Udp::connected(here)).unwrap(), &effects);
+    add_up(&mut host::node(Udp::connected(here)), &effects);
 }
 
 #[test]
@@ -105,8 +105,7 @@ fn waits() -> u32 {
 #[cfg(target_os = "linux")]
 fn a_main_loop_with_other_work_never_waits() {
     fn check(port: impl Port<Error = io::Error>) {
-        let mut node =
-            Node::new(port, host::config().unwrap(), Buffers::<48>::new(), Frames::<{ frame_len(48) }>::new());
+        let mut node = Node::new(port, Config::from_os(), Buffers::<48>::new(), Frames::<{ frame_len(48) }>::new());
         node.poll();
         let before = waits();
         let timers = (0..1_000).filter_map(|_| node.poll()).count();

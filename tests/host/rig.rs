@@ -1,8 +1,9 @@
 //! What the tests share: a device, cables, a server.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions, remove_file};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -12,7 +13,7 @@ use bowline::drivers::blocking::{Node, Port};
 use bowline::drivers::host::{self, HostBuffers, HostNode};
 use bowline::drivers::udp_server::{ClientId, UdpServer};
 use bowline::typed::Context;
-use bowline::{Message, Storage, frame_len};
+use bowline::{Config, Message, Storage, frame_len};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
@@ -42,7 +43,7 @@ pub fn device<P: Port>(
     effects: Arc<Effects>,
 ) -> Node<P, HostBuffers, { frame_len(1024) }, impl FnMut(&mut Context<'_>, Message<'_>)> {
     let mut sum = 0;
-    host::node(port).expect("random numbers").serve::<Device>(move |context, message| match message {
+    host::node(port).serve::<Device>(move |context, message| match message {
         Device::Add(number, reply) => {
             effects.add.fetch_add(1, SeqCst);
             sum += number;
@@ -119,15 +120,14 @@ pub fn temporary(name: &str) -> PathBuf {
     path
 }
 
-/// A server that adds up the numbers of each client, and its address.
+/// A server that adds up the numbers of each client.
 pub fn server<S: Storage + 'static>(
     max_clients: usize,
     storage: fn() -> S,
-) -> (UdpServer<S, impl FnMut(ClientId, &mut Context<'_>, Message<'_>) + Send>, SocketAddr) {
+) -> UdpServer<S, impl FnMut(ClientId, &mut Context<'_>, Message<'_>) + Send> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let addr = socket.local_addr().unwrap();
-    let mut sums = std::collections::HashMap::new();
-    let server = UdpServer::new(socket, host::config().unwrap(), max_clients, storage).unwrap().serve::<Device>(
+    let mut sums = HashMap::new();
+    UdpServer::new(socket, Config::from_os(), max_clients, storage).unwrap().serve::<Device>(
         move |client, context, message| {
             let sum = sums.entry(client).or_insert(0);
             match message {
@@ -139,6 +139,5 @@ pub fn server<S: Storage + 'static>(
                 Device::Hang((), _reply) => {}
             }
         },
-    );
-    (server, addr)
+    )
 }

@@ -16,13 +16,14 @@ use crate::rig::{Add, Device, IsOdd, server};
 
 #[test]
 fn clients_without_a_place_are_not_executed_and_get_one_when_others_leave() {
-    let (mut server, addr) = server(4, Buffers::<48>::new);
+    let mut server = server(4, Buffers::<48>::new);
+    let addr = server.socket().local_addr().unwrap();
     thread::spawn(move || server.run());
-    let mut inside: Vec<_> = (0..4).map(|_| host::node(Udp::connect(addr)).unwrap()).collect();
+    let mut inside: Vec<_> = (0..4).map(|_| host::node(Udp::connect(addr))).collect();
     for (client, number) in inside.iter_mut().zip(1..) {
         assert_eq!(client.call::<Add>(&number), Ok(number));
     }
-    let mut outside = host::node(Udp::connect(addr)).unwrap().timeout(Duration::from_millis(300));
+    let mut outside = host::node(Udp::connect(addr)).timeout(Duration::from_millis(300));
     let error = CallError { reason: Reason::Unreachable, executed: Executed::No };
     assert_eq!(outside.call::<Add>(&9), Err(error));
     for (client, number) in inside.iter_mut().zip(1..) {
@@ -44,7 +45,7 @@ fn an_answer_can_be_put_off_until_after_the_turn() {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let addr = socket.local_addr().unwrap();
     let waiting = RefCell::new(Vec::new());
-    let mut server = UdpServer::new(socket, host::config().unwrap(), 4, Buffers::<48>::new).unwrap().serve::<Device>(
+    let mut server = UdpServer::new(socket, Config::from_os(), 4, Buffers::<48>::new).unwrap().serve::<Device>(
         |client, _context, message| {
             if let Device::Add(number, reply) = message {
                 waiting.borrow_mut().push((client, number, reply));
@@ -53,7 +54,7 @@ fn an_answer_can_be_put_off_until_after_the_turn() {
     );
     let caller = thread::spawn(move || {
         // Says nothing of its own while it waits.
-        let config = Config { lease: Duration::from_secs(60), ..host::config().unwrap() };
+        let config = Config { lease: Duration::from_secs(60), ..Config::from_os() };
         let mut caller =
             Node::new(Udp::connect(addr), config, HostBuffers::new(), Frames::<{ frame_len(1024) }>::new());
         caller.call::<Add>(&7)
@@ -111,9 +112,10 @@ fn stranger(entropy: u64) -> Endpoint<Buffers> {
 
 #[test]
 fn a_crowd_of_strangers_takes_no_memory_and_no_place_from_a_client() {
-    let (mut server, addr) = server(8, Counted::new);
+    let mut server = server(8, Counted::new);
+    let addr = server.socket().local_addr().unwrap();
     thread::spawn(move || server.run());
-    let mut client = host::node(Udp::connect(addr)).unwrap().timeout(Duration::from_secs(60));
+    let mut client = host::node(Udp::connect(addr)).timeout(Duration::from_secs(60));
     assert_eq!(client.call::<IsOdd>(&false), Ok(true));
     let crowd = thread::spawn(move || {
         let mut random = fastrand::Rng::with_seed(1);
@@ -124,7 +126,7 @@ fn a_crowd_of_strangers_takes_no_memory_and_no_place_from_a_client() {
             socket.send_to(&hello(&mut stranger(number)), addr).unwrap();
         }
     });
-    let mut newcomer = host::node(Udp::connect(addr)).unwrap().timeout(Duration::from_secs(60));
+    let mut newcomer = host::node(Udp::connect(addr)).timeout(Duration::from_secs(60));
     // It may lose its place before its session is up, as anyone may who has proven nothing.
     while newcomer.call::<IsOdd>(&false).is_err() {}
     for sum in 1..=200 {
@@ -133,7 +135,7 @@ fn a_crowd_of_strangers_takes_no_memory_and_no_place_from_a_client() {
     }
     crowd.join().unwrap();
     // Strangers have all other places now.
-    let mut latecomer = host::node(Udp::connect(addr)).unwrap().timeout(Duration::from_secs(60));
+    let mut latecomer = host::node(Udp::connect(addr)).timeout(Duration::from_secs(60));
     assert_eq!(latecomer.call::<Add>(&1), Ok(1));
     assert_eq!(client.call::<Add>(&1), Ok(201));
     // And the one that the server makes to see how large it is.
@@ -153,7 +155,8 @@ fn drain(socket: &UdpSocket) -> usize {
 
 #[test]
 fn a_stranger_gets_no_more_than_three_times_what_it_sent() {
-    let (mut server, addr) = server(100, Buffers::<48>::new);
+    let mut server = server(100, Buffers::<48>::new);
+    let addr = server.socket().local_addr().unwrap();
     thread::spawn(move || server.run());
     let mut random = fastrand::Rng::with_seed(2);
     let strangers: Vec<(UdpSocket, usize)> = (0..60)
@@ -194,7 +197,8 @@ fn drain_now(socket: &UdpSocket) -> usize {
 
 #[test]
 fn who_knows_the_challenge_for_one_address_cannot_answer_for_another() {
-    let (mut server, addr) = server(100, Buffers::<48>::new);
+    let mut server = server(100, Buffers::<48>::new);
+    let addr = server.socket().local_addr().unwrap();
     thread::spawn(move || server.run());
     let [honest, forged] = [(); 2].map(|()| {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
