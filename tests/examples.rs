@@ -16,7 +16,7 @@ use std::{env, fs, process, thread};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Lines that examples print, in this order, by their beginnings.
-const STORIES: [(&str, &[&str]); 5] = [
+const STORIES: [(&str, &[&str]); 6] = [
     ("blocking_serial", &["The device has paid out"]),
     (
         "device_calls_host",
@@ -26,6 +26,10 @@ const STORIES: [(&str, &[&str]); 5] = [
             "It has reported 30 who have entered",
             "It publishes its temperature: 21 degrees.",
         ],
+    ),
+    (
+        "rs485",
+        &["Each board has called the other 200 times: 200 and 200 calls are ok.", "Their motors stand at 200 and 200."],
     ),
     (
         "schema_change",

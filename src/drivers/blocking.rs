@@ -61,7 +61,7 @@ pub trait Port {
     /// The time.
     fn now(&mut self) -> Instant;
 
-    /// Waits until `until`, or a little less long.
+    /// Waits until `until`, or a little less long. What comes meanwhile may be lost.
     fn sleep(&mut self, until: Instant);
 
     /// Writes what has come to the front of `buf` and returns its length; one datagram at a time, which is never

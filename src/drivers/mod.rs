@@ -7,7 +7,7 @@
 //! | `rs485` | `rs485` | the same, half duplex, with a driver-enable pin |
 //! | `host` | `net`, `serial` | such ports on an operating system: serial port, UDP, TCP, Unix socket |
 //! | `udp_server` | `net` | one UDP socket that serves many clients |
-//! | `asynch` | `embedded-io-async`, `embassy-time` | futures without an allocator or a certain executor |
+//! | `embedded_async` | `embedded-io-async`, `embassy-time` | futures without an allocator or a certain executor |
 //! | `tokio` | `tokio`, `tokio-serial` | a cloneable client that reconnects by itself |
 //!
 //! All of them report what happens as a [`LinkEvent`], try a port that fails again with growing pauses, and never spin.
@@ -20,6 +20,8 @@ pub mod blocking;
 pub mod embedded_async;
 #[cfg(any(feature = "net", feature = "serial"))]
 pub mod host;
+#[cfg(feature = "rs485")]
+pub mod rs485;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 #[cfg(feature = "embedded-io")]
