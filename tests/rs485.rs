@@ -293,3 +293,72 @@ fn a_port_that_fails_in_the_middle_of_a_frame_does_not_hold_the_line() {
     assert!(!is_high && raised > 1, "{raised}");
     assert!(failures.get() >= 1);
 }
+
+#[test]
+fn who_comes_late_looks_whether_the_other_speaks() {
+    let [a, b] = line(Wiring { byte_time: BYTE_TIME, has_echo: false, noise: 0, seed: 1 });
+    b.pin().set_high().unwrap();
+    b.io().write_all(b"hello").unwrap();
+    drop(b);
+    let late = Instant::from_micros(10_000);
+    a.sleep(late);
+    // However its coin falls.
+    for seed in 1..9 {
+        assert_eq!(port(a.clone(), seed).is_free_at(), late + TURNAROUND);
+    }
+}
+
+/// A receiver that shows what it has heard only when the whole frame is out.
+#[derive(Default)]
+struct Slow {
+    heard: Vec<u8>,
+    shows: Rc<Cell<bool>>,
+}
+
+impl ErrorType for Slow {
+    type Error = ErrorKind;
+}
+
+impl Read for Slow {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
+        let len = self.heard.len().min(buf.len());
+        buf[..len].copy_from_slice(&self.heard[..len]);
+        self.heard.drain(..len);
+        Ok(len)
+    }
+}
+
+impl ReadReady for Slow {
+    fn read_ready(&mut self) -> Result<bool, ErrorKind> {
+        Ok(self.shows.get() && !self.heard.is_empty())
+    }
+}
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
+        self.heard.extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<(), ErrorKind> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_echo_that_comes_late_is_dropped_while_the_other_may_not_speak() {
+    let (now, shows) = (Cell::new(1_000), Rc::new(Cell::new(false)));
+    let io = Slow { shows: Rc::clone(&shows), ..Slow::default() };
+    let uart = Uart::new(io, || Instant::from_micros(now.get()));
+    let mut port = Rs485::new(uart, Probe::default(), TURNAROUND, 1);
+    assert_eq!(port.send(b"a frame"), Ok(7));
+    shows.set(true);
+    let mut buf = [0; 4];
+    assert_eq!(port.receive(&mut buf, None), Ok(0));
+    assert_eq!(port.is_free_at(), Instant::from_micros(2_000));
+    now.set(1_500);
+    // Now it would be the other one.
+    assert_eq!(port.receive(&mut buf, None), Ok(3));
+    assert_eq!(&buf[..3], b"ame");
+    assert_eq!(port.is_free_at(), Instant::from_micros(2_000));
+}

@@ -52,8 +52,6 @@ struct State {
     now: u64,
     random: fastrand::Rng,
     nodes: [NodeState; 2],
-    /// How many bytes were lost because both nodes drove the line.
-    collided: u32,
 }
 
 #[derive(Default)]
@@ -81,7 +79,7 @@ struct Byte {
 /// Both ends of a line.
 pub fn line(wiring: Wiring) -> [Tap; 2] {
     let random = fastrand::Rng::with_seed(wiring.seed);
-    let state = State { wiring, now: 0, random, nodes: Default::default(), collided: 0 };
+    let state = State { wiring, now: 0, random, nodes: Default::default() };
     let line = Arc::new(Line { state: Mutex::new(state), turn: Condvar::new() });
     [0, 1].map(|me| Tap(Arc::new(End { line: Arc::clone(&line), me })))
 }
@@ -95,10 +93,10 @@ impl Tap {
         Pin(self.clone())
     }
 
-    /// How many bytes were lost because both nodes were driving the line.
-    #[allow(dead_code, reason = "not all who share this ask")]
-    pub fn collided(&self) -> u32 {
-        self.lock().collided
+    /// Waits, whatever comes.
+    #[allow(dead_code, reason = "not all who share this wait")]
+    pub fn sleep(&self, until: Instant) {
+        self.0.line.wait(self.lock(), self.0.me, until.as_micros(), false);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -184,7 +182,6 @@ impl State {
         let (_, is_whole) = self.drove(byte.sender, byte.from, byte.to);
         let (has_collided, _) = self.drove(1 - byte.sender, byte.from, byte.to);
         let is_noisy = self.wiring.noise > 0 && self.random.u32(..self.wiring.noise) == 0;
-        self.collided += u32::from(has_collided);
         Some(if has_collided || !is_whole || is_noisy { self.random.u8(..) } else { byte.value })
     }
 }

@@ -106,6 +106,12 @@ impl<T, P, C> Rs485<T, P, C> {
         &mut self.uart
     }
 
+    /// The other one speaks.
+    fn heard(&mut self, now: Instant) {
+        self.free_at = now + self.turnaround;
+        self.is_unanswered = false;
+    }
+
     /// Marsaglia's xorshift32.
     const fn throw_coin(&mut self) -> bool {
         let mut x = self.random;
@@ -184,8 +190,7 @@ where
         if now < self.deaf_until {
             return Ok(0);
         }
-        self.free_at = now + self.turnaround;
-        self.is_unanswered = false;
+        self.heard(now);
         Ok(len)
     }
 
@@ -209,8 +214,7 @@ where
         let now = self.now();
         // What has come and was not read yet. A port that fails says so when it is read.
         if now >= self.deaf_until && self.uart.io().read_ready().unwrap_or(false) {
-            self.free_at = now + self.turnaround;
-            self.is_unanswered = false;
+            self.heard(now);
         }
         if self.free_at <= now && self.is_unanswered && self.may_begin_until <= now {
             let pause = now + self.turnaround;
