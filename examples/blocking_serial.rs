@@ -4,6 +4,9 @@
 //! device has paid out as many coins as the host was told. The line is made of two pseudo-terminals and a relay between
 //! them that drops one byte in 200. The device runs as firmware does, over `embedded-io` and a clock closure.
 
+#[path = "shared/dispenser.rs"]
+mod dispenser;
+
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -12,18 +15,11 @@ use std::{error::Error, ffi::CString, io, thread, time};
 use bowline::drivers::blocking::{Frames, Node};
 use bowline::drivers::{host, uart::Uart};
 use bowline::{Buffers, CallError, Config, Executed, Incarnation, Instant, frame_len};
+use dispenser::{Dispenser, Fault, Level, PayOut};
 use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
-
-bowline::interface! {
-    /// What the device understands.
-    pub enum Dispenser {
-        /// Pays out coins, and tells how many it has paid out so far.
-        at_most_once PayOut(u8) -> u32;
-    }
-}
 
 static PAID: AtomicU32 = AtomicU32::new(0);
 static DROPPED: AtomicU32 = AtomicU32::new(0);
@@ -36,18 +32,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tty = OpenOptions::new().read(true).write(true).open(device_path.to_str()?)?;
     thread::spawn(|| device(tty));
 
+    let path = host_path.to_str()?;
     // The host side: one line to open the port, one for each call.
-    let mut dispenser = host::node(host::Serial::new(host_path.to_str()?, 115_200));
+    let mut dispenser = host::node(host::Serial::new(path, 115_200));
+    let before = dispenser.call::<Level>(&())?;
+
     let (mut ok, mut not_executed, mut maybe) = (0, 0, 0);
     for _ in 0..300 {
         match dispenser.call::<PayOut>(&1) {
-            Ok(_paid) => ok += 1,
+            Ok(left) => ok += u32::from(left.is_ok()),
             Err(CallError { executed: Executed::No, .. }) => not_executed += 1,
             Err(_) => maybe += 1,
         }
     }
 
     let (paid, dropped) = (PAID.load(Relaxed), DROPPED.load(Relaxed));
+    println!("The device had {before} coins.");
     println!("The line dropped {dropped} bytes.");
     println!("300 calls: {ok} ok, {not_executed} not executed, {maybe} that nobody can know of.");
     println!("The host sent {} messages again.", dispenser.endpoint().stats().retransmits);
@@ -64,16 +64,23 @@ fn device(tty: File) {
     let idle = move |until: Option<Instant>| {
         has_bytes(&wake, until.map(|until| until.saturating_duration_since(now()).into()));
     };
-    let config = Config::new(Incarnation::random(0x9E37_79B9_7F4A_7C15)); // From the chip's random number generator.
-    let port = Uart::new(Tty(tty), now).with_idle(idle);
-    Node::new(port, config, Buffers::<48>::new(), Frames::<{ frame_len(48) }>::new())
+    let (uart, random, mut coins) = (Tty(tty), 0x9E37_79B9_7F4A_7C15, 1_000);
+
+    let port = Uart::new(uart, now).with_idle(idle);
+    let config = Config::new(Incarnation::random(random)); // 64 random bits, drawn at boot.
+    let frames = Frames::<{ frame_len(48) }>::new(); // Payloads of up to 48 bytes.
+    Node::new(port, config, Buffers::<48>::new(), frames)
         .serve::<Dispenser>(|context, message| match message {
-            Dispenser::PayOut(coins, reply) => {
-                let paid = PAID.fetch_add(coins.into(), Relaxed) + u32::from(coins);
-                context.reply(reply, &paid);
-            }
+            Dispenser::PayOut(wanted, reply) => context.reply(reply, &pay_out(&mut coins, wanted)),
+            Dispenser::Level((), reply) => context.reply(reply, &coins),
         })
         .run()
+}
+
+fn pay_out(coins: &mut u32, wanted: u8) -> Result<u32, Fault> {
+    *coins = coins.checked_sub(wanted.into()).ok_or(Fault::Empty)?;
+    PAID.fetch_add(wanted.into(), Relaxed);
+    Ok(*coins)
 }
 
 /// The device's port, as a HAL would provide it.

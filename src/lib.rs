@@ -15,6 +15,14 @@
 //! | notify | [`Endpoint::notify`] | in order, exactly once while a session lasts |
 //! | publish | [`Endpoint::publish`] | perhaps; the latest counts, gaps are counted |
 //!
+//! Most programs do not touch it, and use two layers above, each behind a feature:
+//!
+//! - `typed`: procedures, notifications and topics are declared once, with types of serde, by `interface!`;
+//! - `drivers`: ports and clocks, blocking or with futures, on microcontrollers and operating systems.
+//!
+//! README.md has both sides in ten lines each. The features `defmt`, `log` and `tracing` tell what happens on a link;
+//! `defmt` also formats the public types.
+//!
 //! # The loop that drives it
 //!
 //! The same loop serves a UART in an interrupt-driven main loop, a socket, and this test, in which two nodes share

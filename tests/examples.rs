@@ -49,9 +49,9 @@ const STORIES: [(&str, &[&str]); 6] = [
     (
         "tokio_client",
         &[
-            "The dispenser has 100 coins.",
+            "The dispenser has answered: Empty",
+            "It has 100 coins.",
             "Eight tasks have called at once: 36 coins of 36 are paid out.",
-            "200 more? The answer of the dispenser: Empty",
             "The cable is pulled.",
             "It is plugged in again.",
             "    PortRestored",

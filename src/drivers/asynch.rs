@@ -5,7 +5,7 @@
 //! consists of three parts that are polled together, so each of them may wait without the others noticing: a reader,
 //! a writer, and a ticker that lets time pass and reports, so that calls end in time even if the port is stuck.
 //!
-//! No wake-up can be lost: whoever changes the endpoint does so in [`Shared::command`], which wakes the port's task, and
+//! No wake-up can be lost: whoever changes the endpoint does so in `Shared::command`, which wakes the port's task, and
 //! wakes as many waiting callers as there are free slots.
 
 use core::convert::Infallible;

@@ -123,7 +123,7 @@ impl<M: RawMutex, S: Storage, T: TaskMemory> Node<M, S, T> {
     }
 
     /// Moves bytes, serves the interface `I` ([`Nothing`](crate::typed::Nothing) for a node that only calls) and
-    /// reports, for ever. `N` is the largest frame: [`frame_len`](crate::frame_len) of the largest payload.
+    /// reports, for ever. `N` is the largest frame: [`frame_len`] of the largest payload.
     ///
     /// Reads are never abandoned half-way, so a UART driver need not be safe against that. An error of the port is
     /// reported, and the port is tried again after a pause. If the future is dropped, all calls end.
