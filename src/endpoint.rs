@@ -156,6 +156,12 @@ impl<S: Storage> Endpoint<S> {
         self.machine.connect(now);
     }
 
+    /// Opens a node that was closed, and leaves it as active or passive as it was.
+    #[cfg(any(feature = "embedded-io-async", feature = "tokio"))]
+    pub(crate) fn reopen(&mut self, now: Instant) {
+        self.machine.reopen(now);
+    }
+
     /// Ends the session, tells the peer once, and is silent and deaf until [`Self::connect`]. All calls end.
     pub fn close(&mut self, now: Instant) {
         let (machine, mut parts) = self.split();

@@ -44,6 +44,8 @@ pub trait Lock {
     type Error;
 
     /// Runs `f` while nobody else does. Not called from within itself.
+    ///
+    /// Tasks are woken in `f`, by wakers that must not drop a task at once: it might use the same node.
     fn with<T>(&self, f: impl FnOnce(&mut State<Self::Storage, Self::Tasks, Self::Error>) -> T) -> T;
 
     /// The time.
@@ -66,8 +68,13 @@ pub trait ReadHalf {
 pub trait WriteHalf {
     /// How it fails.
     type Error;
-    /// Takes bytes from the front, waiting for room, and says how many; a datagram as a whole.
+    /// Takes bytes from the front, waiting for room, and says how many; a datagram as a whole. An error means that **no
+    /// byte was taken**: callers are told that the frame was not sent.
     fn send(&mut self, bytes: &[u8]) -> impl Future<Output = Result<usize, Self::Error>>;
+    /// Called at the end of a frame, of which the writer may have kept something.
+    fn flush(&mut self) -> impl Future<Output = Result<(), Self::Error>> {
+        core::future::ready(Ok(()))
+    }
 }
 
 /// Lets a task sleep.
@@ -112,6 +119,7 @@ pub struct Tasks<const PAYLOAD: usize = 48, const CALLS: usize = 2, const QUEUE:
 impl<const PAYLOAD: usize, const CALLS: usize, const QUEUE: usize> Tasks<PAYLOAD, CALLS, QUEUE> {
     /// Nobody waits.
     pub const fn new() -> Self {
+        const { assert!(PAYLOAD >= 32, "PAYLOAD must be that of the Buffers, 32 bytes at least") }
         Self {
             waiters: [const { Waiter::NONE }; CALLS],
             responses: [[0; PAYLOAD]; CALLS],
@@ -190,8 +198,10 @@ pub struct State<S, T, E> {
     /// News of the port that are to be reported.
     failure: Option<E>,
     is_restored: bool,
-    /// Whether the task that ran the port is gone.
-    was_stopped: bool,
+    /// How many there are of the futures that run the port: one, and for a moment two when one takes the other's place.
+    runs: usize,
+    /// Whether there was one, and is none.
+    is_stopped: bool,
 }
 
 /// An endpoint that tasks share, and the futures that run it. See the drivers that it is part of.
@@ -212,7 +222,8 @@ impl<S: Storage, T: TaskMemory, E> State<S, T, E> {
             retry_at: None,
             failure: None,
             is_restored: false,
-            was_stopped: false,
+            runs: 0,
+            is_stopped: false,
         }
     }
 
@@ -472,8 +483,14 @@ impl<L: Lock> Shared<L> {
     }
 
     /// Looks for the peer from now on; opens a node that was closed.
+    ///
+    /// Has no effect when nothing runs the port any more.
     pub fn connect(&self) {
-        self.command(|state, now| state.endpoint.connect(now));
+        self.command(|state, now| {
+            if !state.is_stopped {
+                state.endpoint.connect(now);
+            }
+        });
     }
 
     /// Whether there is a session.
@@ -500,21 +517,27 @@ impl<L: Lock> Shared<L> {
         mut on_event: impl FnMut(LinkEvent<L::Error>),
         port: impl Future<Output = T>,
     ) -> T {
-        let mut port = pin!(port);
-        let mut ticker = pin!(self.tick(timer, &mut on_event));
-        poll_fn(|poller| {
-            // From here on, every change wakes this task.
-            self.lock.with(|state| state.port_waker = Some(poller.waker().clone()));
-            if let Poll::Ready(result) = port.as_mut().poll(poller) {
-                return Poll::Ready(result);
-            }
-            // Last, since the port's sending sets timers.
-            match ticker.as_mut().poll(poller) {
-                Poll::Ready(never) => match never {},
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
+        let result = {
+            let mut port = pin!(port);
+            let mut ticker = pin!(self.tick(timer, &mut on_event));
+            poll_fn(|poller| {
+                // From here on, every change wakes this task.
+                self.lock.with(|state| state.port_waker = Some(poller.waker().clone()));
+                if let Poll::Ready(result) = port.as_mut().poll(poller) {
+                    return Poll::Ready(result);
+                }
+                // Last, since the port's sending sets timers.
+                match ticker.as_mut().poll(poller) {
+                    Poll::Ready(never) => match never {},
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+            .await
+        };
+        while let Some(news) = self.step(|state, _| state.next_news()) {
+            on_event(news);
+        }
+        result
     }
 
     /// Lets time pass and reports.
@@ -654,6 +677,7 @@ impl<L: Lock> Shared<L> {
         is_datagram: bool,
     ) -> L::Error {
         let mut buf = [0; N];
+        let mut is_fresh = !is_datagram;
         loop {
             let len = poll_fn(|_| {
                 let len = self.step(|state, now| match is_datagram {
@@ -663,6 +687,14 @@ impl<L: Lock> Shared<L> {
                 len.map_or(Poll::Pending, Poll::Ready)
             })
             .await;
+            if is_fresh {
+                // What the peer has of an earlier frame ends here (`PROTOCOL.md §2`).
+                if let Err(error) = writer.send(&[0]).await {
+                    self.step(|state, _| state.endpoint.handle_refused());
+                    return error;
+                }
+                is_fresh = false;
+            }
             let mut sent = 0;
             while let Some(rest) = buf.get(sent..len).filter(|rest| !rest.is_empty()) {
                 match writer.send(rest).await {
@@ -674,6 +706,10 @@ impl<L: Lock> Shared<L> {
                         return error;
                     }
                 }
+            }
+            // Its bytes were taken: whatever it says, the frame may arrive.
+            if let Err(error) = writer.flush().await {
+                return error;
             }
             self.step(|state, now| state.port_works(now));
         }
@@ -829,8 +865,9 @@ pub(crate) struct Running<L: Lock, D: Deref<Target = Shared<L>>> {
 impl<L: Lock, D: Deref<Target = Shared<L>>> Running<L, D> {
     pub(crate) fn new(shared: D) -> Self {
         shared.step(|state, now| {
-            if core::mem::take(&mut state.was_stopped) {
-                state.endpoint.connect(now);
+            state.runs = state.runs.saturating_add(1);
+            if core::mem::take(&mut state.is_stopped) {
+                state.endpoint.reopen(now);
             }
         });
         Self { shared }
@@ -840,7 +877,12 @@ impl<L: Lock, D: Deref<Target = Shared<L>>> Running<L, D> {
 impl<L: Lock, D: Deref<Target = Shared<L>>> Drop for Running<L, D> {
     fn drop(&mut self) {
         self.shared.step(|state, now| {
-            state.was_stopped = true;
+            state.runs = state.runs.saturating_sub(1);
+            if state.runs > 0 {
+                return;
+            }
+            state.is_stopped = true;
+            state.retry_at = None;
             state.endpoint.close(now);
             while state.next_news().is_some() {}
             for place in state.tasks.parts().queue.iter_mut().filter(|place| place.state == PlaceState::Waiting) {

@@ -77,7 +77,9 @@ pub trait Port {
     ///
     /// # Errors
     ///
-    /// When the port does not work. [`Node`] tries again later.
+    /// When the port does not work and **no byte was taken**: the node takes it for sure that the frame was not sent, and
+    /// says so to callers. Bytes that are lost after they were taken are no error of this call. [`Node`] tries again
+    /// later.
     fn send(&mut self, bytes: &[u8]) -> Result<usize, Self::Error>;
 
     /// When the line is free for the next frame. A moment that has passed means now.
@@ -147,6 +149,8 @@ struct Link<P, const N: usize> {
     retry_at: Option<Instant>,
     /// Whether bytes came when it was read last: there may be more.
     has_more: bool,
+    /// Whether nothing was sent since the port was opened.
+    is_fresh: bool,
 }
 
 impl<P: Port, S: Storage, const N: usize> Node<P, S, N> {
@@ -162,7 +166,15 @@ impl<P: Port, S: Storage, const N: usize> Node<P, S, N> {
         let now = port.now();
         Self {
             endpoint: Endpoint::new(now, config, storage),
-            link: Link { port, frames, unsent: 0..0, outage: Outage::new(now), retry_at: None, has_more: false },
+            link: Link {
+                port,
+                frames,
+                unsent: 0..0,
+                outage: Outage::new(now),
+                retry_at: None,
+                has_more: false,
+                is_fresh: !P::IS_DATAGRAM,
+            },
             handler: |context, message| {
                 if let Message::Request { id, .. } = message {
                     context.refuse_request(id, Refusal::UnknownKey);
@@ -401,6 +413,13 @@ where
                 let Some(len) = len else { return Ok(None) };
                 link.unsent = 0..len;
             }
+            if link.is_fresh {
+                // What the peer has of an earlier frame ends here (`PROTOCOL.md §2`).
+                match link.port.send(&[0])? {
+                    0 => return Ok(Some(STALL)),
+                    _ => link.is_fresh = false,
+                }
+            }
             let bytes = link.frames.outgoing.get(link.unsent.clone()).unwrap_or_default();
             let len = bytes.len();
             let taken = link.port.send(bytes)?.min(len);
@@ -459,6 +478,8 @@ where
             }
             self.link.unsent = 0..0;
         }
+        self.link.frames.incoming.reset();
+        self.link.is_fresh = !P::IS_DATAGRAM;
         let (retry_at, is_news) = self.link.outage.failed(now);
         self.link.retry_at = Some(retry_at);
         if is_news {

@@ -125,8 +125,9 @@ impl<M: RawMutex, S: Storage, T: TaskMemory> Node<M, S, T> {
     /// Moves bytes, serves the interface `I` ([`Nothing`](crate::typed::Nothing) for a node that only calls) and
     /// reports, for ever. `N` is the largest frame: [`frame_len`] of the largest payload.
     ///
-    /// Reads are never abandoned half-way, so a UART driver need not be safe against that. An error of the port is
-    /// reported, and the port is tried again after a pause. If the future is dropped, all calls end.
+    /// Reads are abandoned half-way only when writing fails, so a UART driver need not be safe against that. A read that
+    /// fails once is noise on the line. Other errors of the port are reported, and the port is tried again after a
+    /// pause. If the future is dropped, all calls end.
     pub fn run<I: Interface, const N: usize>(
         &self,
         mut reader: impl Read,
@@ -146,7 +147,8 @@ impl<M: RawMutex, S: Storage, T: TaskMemory> Node<M, S, T> {
                 }
             };
             let port = async {
-                let (mut reader, mut writer) = (Reading(&mut reader), Writing(&mut writer));
+                let mut reader = Reading { reader: &mut reader, is_noisy: false };
+                let mut writer = Writing(&mut writer);
                 loop {
                     let error = self.shared.pump::<_, _, N>(&mut reader, &mut writer, &mut handle).await;
                     self.shared.pause(error).await;
@@ -165,16 +167,28 @@ impl<M: RawMutex, S, T> Deref for Node<M, S, T> {
     }
 }
 
-struct Reading<'a, R>(&'a mut R);
+struct Reading<'a, R> {
+    reader: &'a mut R,
+    /// Whether reading has failed, and no byte has come since then.
+    is_noisy: bool,
+}
 
 impl<R: Read> ReadHalf for Reading<'_, R> {
     type Error = ErrorKind;
 
     async fn receive(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
-        match self.0.read(buf).await {
-            // The end of the stream.
-            Ok(0) => Err(ErrorKind::NotConnected),
-            result => result.map_err(|error| error.kind()),
+        loop {
+            match self.reader.read(buf).await {
+                // The end of the stream.
+                Ok(0) => return Err(ErrorKind::NotConnected),
+                Ok(len) => {
+                    self.is_noisy = false;
+                    return Ok(len);
+                }
+                // A framing error, say: frames have a check for that. But a port whose reads all fail does not work.
+                Err(_) if !self.is_noisy => self.is_noisy = true,
+                Err(error) => return Err(error.kind()),
+            }
         }
     }
 }
@@ -185,12 +199,14 @@ impl<W: Write> WriteHalf for Writing<'_, W> {
     type Error = ErrorKind;
 
     async fn send(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
-        let taken = self.0.write(bytes).await.map_err(|error| error.kind())?;
-        if taken == bytes.len() {
-            // A buffered writer may keep the end of a frame to itself.
-            self.0.flush().await.map_err(|error| error.kind())?;
+        match self.0.write(bytes).await.map_err(|error| error.kind())? {
+            0 => Err(ErrorKind::WriteZero),
+            taken => Ok(taken),
         }
-        if taken == 0 { Err(ErrorKind::WriteZero) } else { Ok(taken) }
+    }
+
+    async fn flush(&mut self) -> Result<(), ErrorKind> {
+        self.0.flush().await.map_err(|error| error.kind())
     }
 }
 

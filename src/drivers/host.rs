@@ -20,8 +20,11 @@
 //! A port is opened when it is used first, and again after it has failed: a serial adapter may be pulled and come back,
 //! the other end of a socket may restart. [`Node`] waits in between, longer each time, and reports
 //! [`PortFailed`](super::LinkEvent::PortFailed) and [`PortRestored`](super::LinkEvent::PortRestored).
-//! Opening a TCP connection takes up to a second for each address of the peer, during which the node does nothing else:
-//! a call may end as much later.
+//!
+//! The node does nothing else while it opens a port, and a call may end as much later: looking up a name takes as long as
+//! the system's resolver does, a TCP connection up to a second for each address, and one over a Unix socket waits as
+//! long as the listener accepts nobody and its backlog is full. On Windows, sockets wait for multiples of half a second, so
+//! timers are late; prefer `drivers::tokio` there.
 
 #[cfg(feature = "serial")]
 use std::boxed::Box;
@@ -38,6 +41,8 @@ use std::string::{String, ToString};
 use std::{thread, time};
 
 use super::blocking::{Frames, Node, Port};
+#[cfg(feature = "net")]
+use super::is_lost;
 use crate::config::Config;
 use crate::storage::Buffers;
 use crate::time::{Duration, Instant};
@@ -111,7 +116,8 @@ pub trait Source {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, `TimedOut` and `Interrupted` when there is no room; all others make the port fail.
+    /// `WouldBlock`, `TimedOut` and `Interrupted` when there is no room; all others make the port fail. An error means that
+    /// no byte was taken.
     fn write(handle: &mut Self::Handle, bytes: &[u8]) -> io::Result<usize>;
 }
 
@@ -378,16 +384,10 @@ impl Source for UdpAddress {
     }
 }
 
-/// Tells of a datagram that was lost from a socket that does not work: nobody listened to one that was sent, or, on
-/// Windows, one that came was too long.
+/// Tells a datagram that was lost from a socket that does not work.
 #[cfg(feature = "net")]
 pub(super) fn lost(error: io::Error) -> io::Result<usize> {
-    const WSAEMSGSIZE: i32 = 10_040;
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Ok(0),
-        _ if cfg!(windows) && error.raw_os_error() == Some(WSAEMSGSIZE) => Ok(0),
-        _ => Err(error),
-    }
+    if is_lost(&error) { Ok(0) } else { Err(error) }
 }
 
 /// Makes a socket's next read wait for `wait` at most. A timeout of zero would mean for ever.

@@ -62,6 +62,21 @@ pub(crate) fn dispatch<'m, I: Interface>(
     None
 }
 
+/// Whether a datagram was lost, and the socket is fine: nobody listened to an earlier one, there is no way or no room for
+/// it, or, on Windows, one that came was too long.
+#[cfg(any(feature = "net", feature = "tokio"))]
+pub(crate) fn is_lost(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
+    /// ENOBUFS, which macOS says when the way out is busy.
+    const MACOS_NO_ROOM: i32 = 55;
+    /// WSAEMSGSIZE.
+    const WINDOWS_TOO_LONG: i32 = 10_040;
+    let code = error.raw_os_error();
+    matches!(error.kind(), ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable)
+        || cfg!(target_vendor = "apple") && code == Some(MACOS_NO_ROOM)
+        || cfg!(windows) && code == Some(WINDOWS_TOO_LONG)
+}
+
 /// Whether a port works, and when to try it again.
 ///
 /// The pause doubles with each failure up to a second, and is short again once the port has worked for as long: a port

@@ -73,6 +73,8 @@ pub struct Rs485<T, P, C> {
     /// State of the generator of random bits, never 0.
     random: u32,
     collisions: u32,
+    /// What went wrong when a part of a frame had been sent.
+    failure: Option<ErrorKind>,
 }
 
 impl<T, P, C> Rs485<T, P, C> {
@@ -92,6 +94,7 @@ impl<T, P, C> Rs485<T, P, C> {
             // Knuth's multiplicative hash, so that neighbours differ in all bits.
             random: seed.wrapping_mul(0x9E37_79B1) | 1,
             collisions: 0,
+            failure: None,
         }
     }
 
@@ -129,7 +132,8 @@ where
     P: OutputPin,
     C: Clock,
 {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), ErrorKind> {
+    /// Sends a frame, and says whether any of it was taken.
+    fn write(&mut self, bytes: &[u8], is_begun: &mut bool) -> Result<(), ErrorKind> {
         let mut echo = Echo { sent: bytes, is_garbled: false };
         // Little at a time, so that the receiver has room for the echo.
         for portion in bytes.chunks(PORTION) {
@@ -139,27 +143,32 @@ where
                 if taken == 0 {
                     return Err(ErrorKind::WriteZero);
                 }
+                *is_begun = true;
                 rest = rest.get(taken..).unwrap_or_default();
             }
             self.uart.io().flush().map_err(|error| error.kind())?;
-            self.hear(&mut echo)?;
+            self.hear(&mut echo);
         }
         self.collisions = self.collisions.saturating_add(echo.is_garbled.into());
         Ok(())
     }
 
     /// Takes what has come of the echo.
-    fn hear(&mut self, echo: &mut Echo<'_>) -> Result<(), ErrorKind> {
+    fn hear(&mut self, echo: &mut Echo<'_>) {
         let mut buf = [0; PORTION];
         // It comes as fast as it is sent; a port that has more than that is not to hold the line.
         for _ in 0..PORTION {
-            if !self.uart.io().read_ready().map_err(|error| error.kind())? {
-                break;
+            match self.uart.io().read_ready() {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) => return echo.is_garbled = true,
             }
-            let len = self.uart.io().read(&mut buf).map_err(|error| error.kind())?;
-            echo.heard(buf.get(..len).unwrap_or_default());
+            match self.uart.io().read(&mut buf) {
+                Ok(len) => echo.heard(buf.get(..len).unwrap_or_default()),
+                // Two that speak at once make framing errors.
+                Err(_) => echo.is_garbled = true,
+            }
         }
-        Ok(())
     }
 }
 
@@ -182,6 +191,9 @@ where
     }
 
     fn receive(&mut self, buf: &mut [u8], until: Option<Instant>) -> Result<usize, ErrorKind> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
         let len = self.uart.receive(buf, until)?;
         if len == 0 {
             return Ok(0);
@@ -195,19 +207,27 @@ where
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
-        let result = match self.driver_enable.set_high() {
-            Ok(()) => self.write(bytes),
+        let mut is_begun = false;
+        let mut result = match self.driver_enable.set_high() {
+            Ok(()) => self.write(bytes, &mut is_begun),
             Err(_) => Err(ErrorKind::Other),
         };
         // Whatever has happened: who holds the line silences both.
-        let is_lowered = self.driver_enable.set_low().is_ok();
+        if self.driver_enable.set_low().is_err() {
+            result = Err(ErrorKind::Other);
+        }
         let now = self.now();
         self.deaf_until = now + self.turnaround;
         self.free_at = self.deaf_until + self.turnaround;
         self.may_begin_until = self.free_at;
         self.is_unanswered = true;
-        result?;
-        if is_lowered { Ok(bytes.len()) } else { Err(ErrorKind::Other) }
+        match result {
+            Err(error) if !is_begun => return Err(error),
+            // The frame may have arrived: this is told when the port is read.
+            Err(error) => self.failure = Some(error),
+            Ok(()) => {}
+        }
+        Ok(bytes.len())
     }
 
     fn is_free_at(&mut self) -> Instant {

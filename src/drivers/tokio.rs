@@ -30,8 +30,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use tokio::sync::{Notify, watch};
 
-use super::LinkEvent;
 use super::asynch::{Lock, Place, ReadHalf, Running, Shared, State, TaskMemory, TaskParts, Timer, Waiter, WriteHalf};
+use super::{LinkEvent, is_lost};
 use crate::config::Config;
 use crate::event::CallError;
 use crate::machine::Message;
@@ -84,7 +84,8 @@ pub struct Link {
     on_event: OnEvent,
 }
 
-/// A handle on a running link. Clones share the link, which ends when the last one is dropped.
+/// A handle on a running link. Clones share the link, which ends when the last one is dropped. Those that a handler makes of
+/// the client that it is given do not count: the link may end before they have answered.
 ///
 /// It dereferences to [`Shared`], which has the commands that need no waiting.
 #[derive(Clone)]
@@ -204,7 +205,7 @@ impl Link {
         Self { on_message, digest: I::DIGEST, ..self }
     }
 
-    /// Reports what happens to the link.
+    /// Reports what happens to the link. A closure that owns a [`Client`] of the same link keeps it going for ever.
     pub fn on_event(self, on_event: impl FnMut(LinkEvent<io::Error>) + Send + 'static) -> Self {
         Self { on_event: Box::new(on_event), ..self }
     }
@@ -267,7 +268,8 @@ impl Client {
     }
 
     /// Ends the link, whoever else has a handle, and waits until the peer was told, 50 ms at most. To be called before a
-    /// program ends: it may be over sooner than the task of a link whose last handle was dropped.
+    /// program ends: it may be over sooner than the task of a link whose last handle was dropped. The future from
+    /// [`Link::start`] must be running.
     pub async fn close(self) {
         self.lifetime.is_over.notify_one();
         let mut ended = self.lifetime.ended.clone();
@@ -320,7 +322,7 @@ async fn run(client: Client, origin: tokio::time::Instant, port: Port, on_messag
         // What the port has taken by then was sent.
         tokio::select! {
             biased;
-            () = serve_port(&client, port, on_message) => {}
+            () = serve_port(&client, port, on_message) => client.shared.close(),
             () = farewell => {}
         }
     };
@@ -389,7 +391,7 @@ impl ReadHalf for Reader {
                     len => return Ok(len),
                 },
                 Self::Datagrams(socket) => match socket.recv(buf).await {
-                    Err(error) if is_unreachable(&error) => {}
+                    Err(error) if is_lost(&error) => {}
                     Ok(0) => {}
                     result => return result,
                 },
@@ -408,22 +410,18 @@ impl WriteHalf for Writer {
                 len => Ok(len),
             },
             Self::Datagrams(socket) => match socket.send(bytes).await {
-                Err(error) if is_unreachable(&error) => Ok(bytes.len()),
+                Err(error) if is_lost(&error) => Ok(bytes.len()),
                 result => result,
             },
         }
     }
-}
 
-/// Whether an earlier datagram found nobody: it is lost, the socket is fine.
-fn is_unreachable(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-    )
+    async fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stream(stream) => stream.flush().await,
+            Self::Datagrams(_) => Ok(()),
+        }
+    }
 }
 
 struct Sleeper {

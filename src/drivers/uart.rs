@@ -81,6 +81,8 @@ pub trait Clock {
 pub struct Uart<T, C> {
     io: T,
     clock: C,
+    /// Whether reading has failed, and no byte has come since then.
+    is_noisy: bool,
 }
 
 /// A clock closure, and one that sleeps.
@@ -102,7 +104,7 @@ pub struct DelayClock<D> {
 impl<T, F: FnMut() -> Instant> Uart<T, Closures<F, fn(Option<Instant>)>> {
     /// With a closure that reads a clock: any origin, resolution of a millisecond or better.
     pub fn new(io: T, now: F) -> Self {
-        Self { io, clock: Closures { now, idle: |_| core::hint::spin_loop() } }
+        Self::with_clock(io, Closures { now, idle: |_| core::hint::spin_loop() })
     }
 
     /// Adds a closure that sleeps until the given time, for ever if that is `None`, or until an interrupt.
@@ -110,7 +112,7 @@ impl<T, F: FnMut() -> Instant> Uart<T, Closures<F, fn(Option<Instant>)>> {
     /// It must not miss an interrupt that comes just before it sleeps: a periodic tick, or WFE where interrupts set its
     /// event, sees to that.
     pub fn with_idle<I: FnMut(Option<Instant>)>(self, idle: I) -> Uart<T, Closures<F, I>> {
-        Uart { io: self.io, clock: Closures { now: self.clock.now, idle } }
+        Uart::with_clock(self.io, Closures { now: self.clock.now, idle })
     }
 }
 
@@ -118,14 +120,14 @@ impl<T, D: DelayNs> Uart<T, DelayClock<D>> {
     /// With a delay in place of a clock. It is called with a millisecond at most, so the receiver has to hold what
     /// comes in a millisecond.
     pub fn with_delay(io: T, delay: D) -> Self {
-        Self { io, clock: DelayClock { delay, now: Instant::from_micros(0) } }
+        Self::with_clock(io, DelayClock { delay, now: Instant::from_micros(0) })
     }
 }
 
 impl<T, C> Uart<T, C> {
     /// With any other clock.
     pub const fn with_clock(io: T, clock: C) -> Self {
-        Self { io, clock }
+        Self { io, clock, is_noisy: false }
     }
 
     /// The stream.
@@ -157,6 +159,14 @@ impl<D: DelayNs> Clock for DelayClock<D> {
     }
 }
 
+impl<T: Read, C> Uart<T, C> {
+    /// A framing error, say, is noise on the line: frames have a check for that. It is a failure of the port if another one
+    /// follows, and no byte between them.
+    fn noise(&mut self, error: &T::Error) -> Result<usize, ErrorKind> {
+        if core::mem::replace(&mut self.is_noisy, true) { Err(error.kind()) } else { Ok(0) }
+    }
+}
+
 impl<T: Read + ReadReady + Write, C: Clock> Port for Uart<T, C> {
     type Error = ErrorKind;
 
@@ -177,17 +187,34 @@ impl<T: Read + ReadReady + Write, C: Clock> Port for Uart<T, C> {
     }
 
     fn receive(&mut self, buf: &mut [u8], until: Option<Instant>) -> Result<usize, ErrorKind> {
-        if !self.io.read_ready().map_err(|error| error.kind())? {
-            if until.is_none_or(|until| until > self.clock.now()) {
-                self.clock.idle(until);
+        match self.io.read_ready() {
+            Ok(true) => {}
+            Ok(false) => {
+                if until.is_none_or(|until| until > self.clock.now()) {
+                    self.clock.idle(until);
+                }
+                return Ok(0);
             }
-            return Ok(0);
+            Err(error) => return self.noise(&error),
         }
-        self.io.read(buf).map_err(|error| error.kind())
+        match self.io.read(buf) {
+            // The end of the stream.
+            Ok(0) => Err(ErrorKind::NotConnected),
+            Ok(len) => {
+                self.is_noisy = false;
+                Ok(len)
+            }
+            Err(error) => self.noise(&error),
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
         let portion = bytes.get(..PORTION).unwrap_or(bytes);
-        self.io.write(portion).map_err(|error| error.kind())
+        let taken = self.io.write(portion).map_err(|error| error.kind())?;
+        if taken == bytes.len() {
+            // The end of a frame, which some keep to themselves. If it is lost, so are its bytes; they were taken.
+            let _ = self.io.flush();
+        }
+        Ok(taken)
     }
 }

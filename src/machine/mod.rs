@@ -162,14 +162,18 @@ impl Machine {
     // Commands.
 
     pub(crate) fn connect(&mut self, now: Instant) {
+        self.config.is_active = true;
+        self.reopen(now);
+    }
+
+    pub(crate) fn reopen(&mut self, now: Instant) {
         self.advance(now);
         if self.is_closed() {
             self.handshake.leave();
             self.last = LastFrame::None;
             self.listening = if self.listening == Listening::ClosedQuiet { Listening::Quiet } else { Listening::Yes };
         }
-        self.config.is_active = true;
-        if self.listening == Listening::Yes {
+        if self.config.is_active && self.listening == Listening::Yes {
             self.greet_from(self.now);
         }
     }

@@ -196,7 +196,8 @@ pub(crate) fn decode_outcome<'m, P: Procedure>(
 /// Tells an unknown procedure from one that was declared differently, by the digest that the peer shows.
 pub(crate) fn name_error<P: Procedure>(error: CallError, peer: Option<u32>) -> CallError {
     let is_unknown = error.reason == Reason::Refused(Refusal::UnknownKey);
-    let has_other = peer.is_some_and(|digest| digest != P::INTERFACE);
+    // A peer that shows 0 has declared nothing.
+    let has_other = peer.is_some_and(|digest| digest != 0 && digest != P::INTERFACE);
     let reason = if is_unknown && has_other { Reason::SchemaMismatch } else { error.reason };
     CallError { reason, ..error }
 }

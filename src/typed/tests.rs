@@ -245,7 +245,8 @@ fn a_procedure_that_the_peer_should_have_is_unknown() {
     let outcome = |peer| super::context::decode_outcome::<Level2>(Err(error), peer).unwrap_err().reason;
     assert_eq!(outcome(Some(Newer::DIGEST)), error.reason);
     assert_eq!(outcome(None), error.reason);
-    assert_eq!(outcome(Some(0)), Reason::SchemaMismatch);
+    assert_eq!(outcome(Some(0)), error.reason, "a peer without an interface has no other declaration");
+    assert_eq!(outcome(Some(1)), Reason::SchemaMismatch);
 }
 
 #[test]

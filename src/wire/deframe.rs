@@ -63,6 +63,12 @@ impl<const N: usize> Deframer<N> {
         &mut self.buffer
     }
 
+    /// Forgets what has come of a frame.
+    #[cfg(feature = "blocking")]
+    pub(crate) const fn reset(&mut self) {
+        self.collector.len = Some(0);
+    }
+
     /// What has been thrown away so far.
     pub const fn stats(&self) -> DeframerStats {
         self.collector.stats

@@ -482,8 +482,8 @@ fn a_port_that_fails_is_reported_once_and_tried_less_and_less_often() {
     });
     let polls = executor.run();
     drop(executor);
-    // 1 + 2 + 4 + … + 512 ms, then one a second.
-    assert_eq!(reads.get() + writes.get(), 10 + 59);
+    // A read that fails once is noise. Then after 1 + 2 + 4 + … + 512 ms, then one a second.
+    assert_eq!(reads.get() + writes.get(), 1 + 10 + 59);
     assert!(polls < 2_000, "{polls} polls");
     let events = events.into_inner();
     let failed = LinkEvent::PortFailed(ErrorKind::BrokenPipe);
