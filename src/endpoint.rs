@@ -5,9 +5,9 @@ use crate::event::{Event, Refusal, RespondError, SendError};
 use crate::machine::{Machine, Messages};
 use crate::rpc::{Call, RequestId, Semantics};
 use crate::stats::Stats;
-use crate::storage::{Parts, Storage};
+use crate::storage::Storage;
 use crate::time::{Duration, Instant};
-use crate::wire::encode_in_place;
+use crate::wire::{encode_in_place, frame_len};
 
 /// One end of a link: bytes and the time go in, bytes, messages, events and the next deadline come out.
 ///
@@ -36,8 +36,8 @@ impl<S: Storage> Endpoint<S> {
         Self { machine: Machine::new(now, &config), storage }
     }
 
-    pub(crate) fn split(&mut self) -> (&mut Machine, Parts<'_>) {
-        (&mut self.machine, self.storage.parts().fitted())
+    pub(crate) const fn split(&mut self) -> (&mut Machine, &mut S) {
+        (&mut self.machine, &mut self.storage)
     }
 
     /// Shows the peer this digest from now on.
@@ -59,14 +59,14 @@ impl<S: Storage> Endpoint<S> {
     /// Whatever it holds, it cannot do harm: what cannot be accepted is counted in [`Stats::dropped`] and changes
     /// nothing.
     pub fn handle_frame<'f>(&mut self, now: Instant, frame: &'f mut [u8]) -> Messages<'f> {
-        let (machine, mut parts) = self.split();
-        machine.handle_frame(&mut parts, now, frame)
+        let (machine, storage) = self.split();
+        machine.handle_frame(storage, now, frame)
     }
 
     /// Time has passed. To be called at [`Self::poll_timeout`] at the latest; then poll everything.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let (machine, mut parts) = self.split();
-        machine.handle_timeout(&mut parts, now);
+        let (machine, storage) = self.split();
+        machine.handle_timeout(storage, now);
     }
 
     /// The port did not take the frame that was polled last, not even in part. What it carried goes out in the next
@@ -75,8 +75,8 @@ impl<S: Storage> Endpoint<S> {
     /// Without this call a frame counts as taken at the moment when it was polled. A frame that was lost otherwise
     /// needs no such word.
     pub fn handle_refused(&mut self) {
-        let (machine, mut parts) = self.split();
-        machine.handle_refused(&mut parts);
+        let (machine, storage) = self.split();
+        machine.handle_refused(storage);
     }
 
     // Outputs.
@@ -84,31 +84,36 @@ impl<S: Storage> Endpoint<S> {
     /// Writes the next frame for a datagram link into `buf`, which must hold [`frame_len`](crate::frame_len) bytes;
     /// returns its length. `None` if there is nothing to send. To be called until then, whenever the port has room.
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
-        let (machine, mut parts) = self.split();
-        machine.poll_transmit(&mut parts, now, buf)
+        let (machine, storage) = self.split();
+        machine.poll_transmit(storage, now, buf)
     }
 
     /// Writes the next frame for a byte stream into `buf`, COBS and delimiter included; else like
     /// [`Self::poll_transmit`].
     pub fn poll_frame(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
-        let (machine, mut parts) = self.split();
+        let (machine, storage) = self.split();
         let room = crate::wire::packet_len(buf.len());
         let packet = buf.get_mut(1..room.saturating_add(1))?;
-        let len = machine.poll_transmit(&mut parts, now, packet)?;
-        encode_in_place(buf, len)
+        let len = machine.poll_transmit(storage, now, packet)?;
+        // In a short frame there are no long runs, nor the code for them in the program.
+        if const { frame_len(S::PAYLOAD) <= 254 } {
+            encode_in_place::<false>(buf, len)
+        } else {
+            encode_in_place::<true>(buf, len)
+        }
     }
 
     /// What has happened, session first; `None` when all is told.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let (machine, mut parts) = self.split();
-        machine.poll_event(&mut parts)
+        let (machine, storage) = self.split();
+        machine.poll_event(storage)
     }
 
     /// A notify whose turn has come after it was held back. To be called until `None` after the messages of each
     /// frame.
     pub fn poll_notify(&mut self) -> Option<Notify<'_>> {
-        let (machine, parts) = self.split();
-        machine.poll_notify(parts).map(|(key, payload)| Notify { key, payload })
+        let (machine, storage) = self.split();
+        machine.poll_notify(storage).map(|(key, payload)| Notify { key, payload })
     }
 
     /// Handles a frame and gives `take` its messages.
@@ -145,8 +150,8 @@ impl<S: Storage> Endpoint<S> {
     ///
     /// Frames that wait for the port are not counted: poll them when it has room.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        let (machine, mut parts) = self.split();
-        machine.poll_timeout(&mut parts)
+        let (machine, storage) = self.split();
+        machine.poll_timeout(storage)
     }
 
     // Commands.
@@ -164,8 +169,8 @@ impl<S: Storage> Endpoint<S> {
 
     /// Ends the session, tells the peer once, and is silent and deaf until [`Self::connect`]. All calls end.
     pub fn close(&mut self, now: Instant) {
-        let (machine, mut parts) = self.split();
-        machine.close(&mut parts, now);
+        let (machine, storage) = self.split();
+        machine.close(storage, now);
     }
 
     /// Calls the endpoint `key` of the peer. The call ends within `timeout`: with a
@@ -184,17 +189,17 @@ impl<S: Storage> Endpoint<S> {
         timeout: Duration,
         payload: &[u8],
     ) -> Result<Call, SendError> {
-        let (machine, mut parts) = self.split();
-        let (slot, room) = machine.call_room(&mut parts, now)?;
+        let (machine, storage) = self.split();
+        let (slot, room) = machine.call_room(storage, now)?;
         let len = copy(room, payload).map_err(|limit| SendError::TooLarge { limit })?;
-        machine.call(&mut parts, slot, key, semantics, timeout, len)
+        machine.call(storage, slot, key, semantics, timeout, len)
     }
 
     /// Gives a call up. It ends with [`Event::CallFailed`] at once if it was not sent, else when the peer has said
     /// whether it took effect, within its timeout.
     pub fn cancel(&mut self, now: Instant, call: Call) {
-        let (machine, mut parts) = self.split();
-        machine.cancel(&mut parts, now, call);
+        let (machine, storage) = self.split();
+        machine.cancel(storage, now, call);
     }
 
     /// Answers a request. The response is kept until the peer has it.
@@ -204,10 +209,10 @@ impl<S: Storage> Endpoint<S> {
     /// [`RespondError::Stale`] when the session of the request is over, or it was answered before;
     /// [`RespondError::TooLarge`] when the payload does not fit, and then the request still waits.
     pub fn respond(&mut self, now: Instant, request: RequestId, payload: &[u8]) -> Result<(), RespondError> {
-        let (machine, mut parts) = self.split();
-        let room = machine.response_room(&mut parts, now, request)?;
+        let (machine, storage) = self.split();
+        let room = machine.response_room(storage, now, request)?;
         let len = copy(room, payload).map_err(|limit| RespondError::TooLarge { limit })?;
-        machine.respond(&mut parts, request, len)
+        machine.respond(storage, request, len)
     }
 
     /// Refuses a request. All refusals but [`Refusal::ResponseTooLarge`] promise that it has had no effect and will
@@ -217,15 +222,15 @@ impl<S: Storage> Endpoint<S> {
     ///
     /// [`RespondError::Stale`] when the session of the request is over, or it was answered before.
     pub fn refuse(&mut self, now: Instant, request: RequestId, refusal: Refusal) -> Result<(), RespondError> {
-        let (machine, mut parts) = self.split();
-        machine.refuse(&mut parts, now, request, refusal)
+        let (machine, storage) = self.split();
+        machine.refuse(storage, now, request, refusal)
     }
 
     /// The handler of an orphaned request ([`Event::Orphaned`]) has ended and will not answer: its slot is free for
     /// the session of today.
     pub fn abandon(&mut self, request: RequestId) {
-        let (machine, mut parts) = self.split();
-        machine.abandon(&mut parts, request);
+        let (machine, storage) = self.split();
+        machine.abandon(storage, request);
     }
 
     /// Sends a one-way message, reliably, in order, exactly once while the session lasts.
@@ -234,10 +239,10 @@ impl<S: Storage> Endpoint<S> {
     ///
     /// [`SendError::Full`] when too many wait for their ack, [`SendError::TooLarge`] when the payload does not fit.
     pub fn notify(&mut self, now: Instant, key: u16, payload: &[u8]) -> Result<(), SendError> {
-        let (machine, mut parts) = self.split();
-        let room = machine.notify_room(&mut parts, now)?;
+        let (machine, storage) = self.split();
+        let room = machine.notify_room(storage, now)?;
         let len = copy(room, payload).map_err(|limit| SendError::TooLarge { limit })?;
-        machine.notify(&mut parts, key, len)
+        machine.notify(storage, key, len)
     }
 
     /// Sends a one-way message once, in place of one of the same key that still waits for the line.
@@ -247,10 +252,10 @@ impl<S: Storage> Endpoint<S> {
     /// [`SendError::Full`] when publishes of too many keys wait, [`SendError::TooLarge`] when the payload does not
     /// fit.
     pub fn publish(&mut self, now: Instant, key: u16, payload: &[u8]) -> Result<(), SendError> {
-        let (machine, mut parts) = self.split();
-        let (slot, room) = machine.publish_room(&mut parts, now, key)?;
+        let (machine, storage) = self.split();
+        let (slot, room) = machine.publish_room(storage, now, key)?;
         let len = copy(room, payload).map_err(|limit| SendError::TooLarge { limit })?;
-        machine.publish(&mut parts, slot, key, len)
+        machine.publish(storage, slot, key, len)
     }
 
     // Questions.
@@ -277,14 +282,14 @@ impl<S: Storage> Endpoint<S> {
 
     /// Bytes of the largest payload: this node's limit, or the peer's if there is a session and it is smaller.
     pub fn max_payload(&mut self) -> usize {
-        let (machine, parts) = self.split();
-        machine.max_payload(&parts)
+        let (machine, storage) = self.split();
+        machine.max_payload(storage)
     }
 
     /// How many more calls may be made now.
     pub fn free_calls(&mut self) -> usize {
-        let (machine, parts) = self.split();
-        machine.free_calls(&parts)
+        let (machine, storage) = self.split();
+        machine.free_calls(storage)
     }
 
     /// Whether no call, reply, notify or publish waits for anything.

@@ -12,6 +12,16 @@ pub trait Storage {
     /// Bytes of the largest payload, as far as known at compile time: messages of types that can be longer then fail
     /// the build.
     const PAYLOAD: usize = usize::MAX;
+    /// At most so many calls of this node are in progress; the code for them is left out if it is 0, and so on below.
+    const CALLS: usize = usize::MAX;
+    /// At most so many requests of the peer are in progress.
+    const REPLIES: usize = usize::MAX;
+    /// At most so many notifies of this node wait or are unacknowledged.
+    const NOTIFY_OUT: usize = usize::MAX;
+    /// At most so many notifies of the peer are held back. If it is 0, what the peer notifies and publishes is not taken.
+    const NOTIFY_IN: usize = usize::MAX;
+    /// At most so many keys have a publish that waits.
+    const PUBLISH: usize = usize::MAX;
 
     /// The slices. Their lengths must never change.
     fn parts(&mut self) -> Parts<'_>;
@@ -69,6 +79,12 @@ impl Parts<'_> {
     }
 }
 
+/// The slices of a storage, as far as they can be used.
+#[inline]
+pub(crate) fn lent<S: Storage>(storage: &mut S) -> Parts<'_> {
+    storage.parts().fitted()
+}
+
 /// Half of the sequences of one-way messages.
 const MAX_OTHERS: usize = 32_767;
 
@@ -102,13 +118,15 @@ impl Storage for Parts<'_> {
 
 /// Memory of a size fixed at compile time, in a `static`, on the stack or in a field.
 ///
+/// Whatever has the size 0 is left out of the program: a node that only serves does not contain the code that calls.
+///
 /// | parameter | is the number of | |
 /// |---|---|---|
 /// | `PAYLOAD` | bytes of the largest payload | 32 to 65 000; [`frame_len`](crate::frame_len) tells the frame size |
 /// | `CALLS` | calls of this node in progress | up to 32 |
 /// | `REPLIES` | requests of the peer in progress | up to 32 |
 /// | `NOTIFY_OUT` | notifies that wait or are unacknowledged | |
-/// | `NOTIFY_IN` | notifies held back until the missing one before them comes | 0 is allowed: the peer then sends one at a time |
+/// | `NOTIFY_IN` | notifies held back until the missing one before them comes | if 0, what the peer notifies and publishes is acknowledged and dropped |
 /// | `PUBLISH` | keys whose latest publish waits for the line | |
 /// | `SENT` | transmissions remembered until acknowledged | more than `CALLS + REPLIES + NOTIFY_OUT`; half as many more is good |
 #[derive(Debug)]
@@ -199,6 +217,11 @@ impl<
 > Storage for Buffers<PAYLOAD, CALLS, REPLIES, NOTIFY_OUT, NOTIFY_IN, PUBLISH, SENT>
 {
     const PAYLOAD: usize = PAYLOAD;
+    const CALLS: usize = CALLS;
+    const REPLIES: usize = REPLIES;
+    const NOTIFY_OUT: usize = NOTIFY_OUT;
+    const NOTIFY_IN: usize = NOTIFY_IN;
+    const PUBLISH: usize = PUBLISH;
 
     fn parts(&mut self) -> Parts<'_> {
         Parts {

@@ -127,7 +127,7 @@ pub struct Node<
     P: Port,
     S,
     const N: usize,
-    H = fn(&mut Context<'_>, Message<'_>),
+    H = fn(&mut Context<'_, S>, Message<'_>),
     G = fn(LinkEvent<<P as Port>::Error>),
 > {
     endpoint: Endpoint<S>,
@@ -190,14 +190,14 @@ impl<P, S, H, G, const N: usize> Node<P, S, N, H, G>
 where
     P: Port,
     S: Storage,
-    H: FnMut(&mut Context<'_>, Message<'_>),
+    H: FnMut(&mut Context<'_, S>, Message<'_>),
     G: FnMut(LinkEvent<P::Error>),
 {
     /// Serves the interface `I`. What cannot be decoded is refused, *executed: no*.
     pub fn serve<I: Interface>(
         mut self,
-        mut handler: impl FnMut(&mut Context<'_>, I::Incoming<'_>),
-    ) -> Node<P, S, N, impl FnMut(&mut Context<'_>, Message<'_>), G> {
+        mut handler: impl FnMut(&mut Context<'_, S>, I::Incoming<'_>),
+    ) -> Node<P, S, N, impl FnMut(&mut Context<'_, S>, Message<'_>), G> {
         const { assert_fit(I::DECLARATIONS, S::PAYLOAD) }
         self.endpoint.set_schema_digest(I::DIGEST);
         self.serve_raw(move |context, message| {
@@ -208,7 +208,7 @@ where
     }
 
     /// Handles messages that have no types, or in a way of one's own.
-    pub fn serve_raw<T: FnMut(&mut Context<'_>, Message<'_>)>(self, handler: T) -> Node<P, S, N, T, G> {
+    pub fn serve_raw<T: FnMut(&mut Context<'_, S>, Message<'_>)>(self, handler: T) -> Node<P, S, N, T, G> {
         let Self { endpoint, link, on_event, timeout, .. } = self;
         Node { endpoint, link, handler, on_event, timeout }
     }
@@ -309,7 +309,7 @@ where
     }
 
     /// The endpoint at this moment: to give replies that were put off, and to send.
-    pub fn context(&mut self) -> Context<'_> {
+    pub fn context(&mut self) -> Context<'_, S> {
         let now = self.link.port.now();
         Context::new(&mut self.endpoint, now)
     }

@@ -74,8 +74,11 @@ impl fmt::Display for ClientId {
 
 /// A socket that serves many clients.
 #[derive(Debug)]
-pub struct UdpServer<S, H = fn(ClientId, &mut Context<'_>, Message<'_>), G = fn(Option<ClientId>, LinkEvent<io::Error>)>
-{
+pub struct UdpServer<
+    S,
+    H = fn(ClientId, &mut Context<'_, S>, Message<'_>),
+    G = fn(Option<ClientId>, LinkEvent<io::Error>),
+> {
     clients: Clients<S>,
     line: Line,
     handler: H,
@@ -155,14 +158,14 @@ impl<S: Storage> UdpServer<S> {
 impl<S, H, G> UdpServer<S, H, G>
 where
     S: Storage,
-    H: FnMut(ClientId, &mut Context<'_>, Message<'_>),
+    H: FnMut(ClientId, &mut Context<'_, S>, Message<'_>),
     G: FnMut(Option<ClientId>, LinkEvent<io::Error>),
 {
     /// Serves the interface `I`. What cannot be decoded is refused, *executed: no*.
     pub fn serve<I: Interface>(
         mut self,
-        mut handler: impl FnMut(ClientId, &mut Context<'_>, I::Incoming<'_>),
-    ) -> UdpServer<S, impl FnMut(ClientId, &mut Context<'_>, Message<'_>), G> {
+        mut handler: impl FnMut(ClientId, &mut Context<'_, S>, I::Incoming<'_>),
+    ) -> UdpServer<S, impl FnMut(ClientId, &mut Context<'_, S>, Message<'_>), G> {
         const { assert_fit(I::DECLARATIONS, S::PAYLOAD) }
         self.clients.config.schema_digest = I::DIGEST;
         self.serve_raw(move |client, context, message| {
@@ -174,7 +177,7 @@ where
 
     /// Handles messages that have no types, or in a way of one's own. Responses to the server's own calls come here as
     /// well.
-    pub fn serve_raw<T: FnMut(ClientId, &mut Context<'_>, Message<'_>)>(self, handler: T) -> UdpServer<S, T, G> {
+    pub fn serve_raw<T: FnMut(ClientId, &mut Context<'_, S>, Message<'_>)>(self, handler: T) -> UdpServer<S, T, G> {
         let Self { clients, line, on_event, .. } = self;
         UdpServer { clients, line, handler, on_event }
     }
@@ -239,7 +242,7 @@ where
     ///
     /// A handler that still works for a client that is gone may come to its end after a request that the client repeats
     /// when it comes back.
-    pub fn context(&mut self, client: ClientId) -> Option<Context<'_>> {
+    pub fn context(&mut self, client: ClientId) -> Option<Context<'_, S>> {
         let now = self.line.clock.now();
         let Clients { by_addr, timers, .. } = &mut self.clients;
         let client = by_addr.get_mut(&client.addr).filter(|found| found.id == client)?;

@@ -15,7 +15,7 @@ use crate::recovery::{Received, RoundTrip, Sent};
 use crate::rpc::{Call, Calls, Replies, RequestId, Semantics};
 use crate::session::{Answer, Handshake, Limiter, Owed};
 use crate::stats::{Stats, count};
-use crate::storage::{Parts, room_of};
+use crate::storage::{Parts, Storage, lent, room_of};
 use crate::story::{Story, tell};
 use crate::time::{Duration, Instant, Stamp};
 use crate::wire::{MAX_SLOTS, Offer, frame_len, payload_len, time_to_live};
@@ -178,7 +178,7 @@ impl Machine {
         }
     }
 
-    pub(crate) fn close(&mut self, parts: &mut Parts<'_>, now: Instant) {
+    pub(crate) fn close<S: Storage>(&mut self, storage: &mut S, now: Instant) {
         self.advance(now);
         if self.is_closed() {
             return;
@@ -187,9 +187,11 @@ impl Machine {
         let has_session = self.is_connected();
         if has_session {
             self.tell_end(SessionEnd::Closed);
-            self.session_ended(parts, SessionEnd::Closed);
+            self.session_ended(storage, SessionEnd::Closed);
         }
-        self.calls(parts).close();
+        if S::CALLS > 0 {
+            self.calls(storage).close();
+        }
         self.owed = Owed::default();
         self.listening = match self.listening {
             Listening::Quiet => Listening::ClosedQuiet,
@@ -202,21 +204,22 @@ impl Machine {
     // where, and the second step queues what was written. In between, nothing has changed.
 
     /// A vacant slot for a call and the room for its payload.
-    pub(crate) fn call_room<'p>(
+    pub(crate) fn call_room<'p, S: Storage>(
         &mut self,
-        parts: &'p mut Parts<'_>,
+        storage: &'p mut S,
         now: Instant,
     ) -> Result<(u8, &'p mut [u8]), SendError> {
         self.advance(now);
-        let limit = self.open_for(parts)?;
-        let usable = self.usable_calls(parts);
-        let slot = self.calls(parts).vacant(usable)?;
+        let limit = self.open_for(storage)?;
+        let usable = self.usable_calls(storage);
+        let slot = self.calls(storage).vacant(usable)?;
+        let parts = lent(storage);
         Ok((slot, room_of(parts.call_payloads, parts.payload, usize::from(slot), limit)))
     }
 
-    pub(crate) fn call(
+    pub(crate) fn call<S: Storage>(
         &mut self,
-        parts: &mut Parts<'_>,
+        storage: &mut S,
         slot: u8,
         key: u16,
         semantics: Semantics,
@@ -224,94 +227,97 @@ impl Machine {
         len: usize,
     ) -> Result<Call, SendError> {
         let deadline = self.now + timeout;
-        self.calls(parts).call(slot, key, semantics, deadline, len as u16)
+        self.calls(storage).call(slot, key, semantics, deadline, len as u16)
     }
 
-    pub(crate) fn cancel(&mut self, parts: &mut Parts<'_>, now: Instant, call: Call) {
+    pub(crate) fn cancel<S: Storage>(&mut self, storage: &mut S, now: Instant, call: Call) {
         self.advance(now);
-        self.calls(parts).cancel(call);
+        self.calls(storage).cancel(call);
     }
 
     /// The room for the response to `request`.
-    pub(crate) fn response_room<'p>(
+    pub(crate) fn response_room<'p, S: Storage>(
         &mut self,
-        parts: &'p mut Parts<'_>,
+        storage: &'p mut S,
         now: Instant,
         request: RequestId,
     ) -> Result<&'p mut [u8], RespondError> {
         self.advance(now);
-        let limit = self.max_payload(parts);
-        let slot = self.replies(parts).awaiting(request)?;
+        let limit = self.max_payload(storage);
+        let slot = self.replies(storage).awaiting(request)?;
+        let parts = lent(storage);
         Ok(room_of(parts.reply_payloads, parts.payload, usize::from(slot), limit))
     }
 
-    pub(crate) fn respond(
+    pub(crate) fn respond<S: Storage>(
         &mut self,
-        parts: &mut Parts<'_>,
+        storage: &mut S,
         request: RequestId,
         len: usize,
     ) -> Result<(), RespondError> {
-        self.replies(parts).respond(request, len as u16)
+        self.replies(storage).respond(request, len as u16)
     }
 
-    pub(crate) fn refuse(
+    pub(crate) fn refuse<S: Storage>(
         &mut self,
-        parts: &mut Parts<'_>,
+        storage: &mut S,
         now: Instant,
         request: RequestId,
         refusal: Refusal,
     ) -> Result<(), RespondError> {
         self.advance(now);
-        self.replies(parts).refuse(request, refusal)
+        self.replies(storage).refuse(request, refusal)
     }
 
-    pub(crate) fn abandon(&mut self, parts: &mut Parts<'_>, request: RequestId) {
-        self.replies(parts).abandon(request);
+    pub(crate) fn abandon<S: Storage>(&mut self, storage: &mut S, request: RequestId) {
+        self.replies(storage).abandon(request);
     }
 
     /// The room for the next notify.
-    pub(crate) fn notify_room<'p>(
+    pub(crate) fn notify_room<'p, S: Storage>(
         &mut self,
-        parts: &'p mut Parts<'_>,
+        storage: &'p mut S,
         now: Instant,
     ) -> Result<&'p mut [u8], SendError> {
         self.advance(now);
-        let limit = self.open_for(parts)?;
-        let slot = self.out.with(parts).0.notifies.vacant()?;
+        let limit = self.open_for(storage)?;
+        let slot = self.out.with(storage).0.notifies.vacant()?;
+        let parts = lent(storage);
         Ok(room_of(parts.notify_payloads, parts.payload, slot, limit))
     }
 
-    pub(crate) fn notify(&mut self, parts: &mut Parts<'_>, key: u16, len: usize) -> Result<(), SendError> {
-        self.out.with(parts).0.notifies.push(key, len as u16)
+    pub(crate) fn notify<S: Storage>(&mut self, storage: &mut S, key: u16, len: usize) -> Result<(), SendError> {
+        self.out.with(storage).0.notifies.push(key, len as u16)
     }
 
     /// A slot for a publish and the room for its payload, in which one of the same key may wait: what is written must
     /// fit.
-    pub(crate) fn publish_room<'p>(
+    pub(crate) fn publish_room<'p, S: Storage>(
         &mut self,
-        parts: &'p mut Parts<'_>,
+        storage: &'p mut S,
         now: Instant,
         key: u16,
     ) -> Result<(usize, &'p mut [u8]), SendError> {
         self.advance(now);
-        let limit = self.open_for(parts)?;
-        let slot = self.publishes(parts).vacant(key)?;
+        let limit = self.open_for(storage)?;
+        let slot = self.publishes(storage).vacant(key)?;
+        let parts = lent(storage);
         Ok((slot, room_of(parts.publish_payloads, parts.payload, slot, limit)))
     }
 
-    pub(crate) fn publish(
+    pub(crate) fn publish<S: Storage>(
         &mut self,
-        parts: &mut Parts<'_>,
+        storage: &mut S,
         slot: usize,
         key: u16,
         len: usize,
     ) -> Result<(), SendError> {
-        self.publishes(parts).push(slot, key, len as u16)
+        self.publishes(storage).push(slot, key, len as u16)
     }
 
     /// The largest payload, if anything may be sent at all.
-    fn open_for(&self, parts: &Parts<'_>) -> Result<usize, SendError> {
-        if self.is_closed() { Err(SendError::Closed) } else { Ok(self.max_payload(parts)) }
+    fn open_for<S: Storage>(&self, storage: &mut S) -> Result<usize, SendError> {
+        if self.is_closed() { Err(SendError::Closed) } else { Ok(self.max_payload(storage)) }
     }
 
     fn is_closed(&self) -> bool {
@@ -320,7 +326,7 @@ impl Machine {
 
     // What has happened.
 
-    pub(crate) fn poll_event(&mut self, parts: &mut Parts<'_>) -> Option<Event> {
+    pub(crate) fn poll_event<S: Storage>(&mut self, storage: &mut S) -> Option<Event> {
         // A session that began and ended since the last time is told of as well.
         if self.happened.ended.is_some() && !self.happened.is_told {
             self.happened.is_told = true;
@@ -338,17 +344,27 @@ impl Machine {
         if let Some(version) = self.happened.version.take() {
             return Some(Event::VersionRefused { version });
         }
-        if let Some(request) = self.replies(parts).poll_orphaned() {
+        if S::REPLIES > 0
+            && let Some(request) = self.replies(storage).poll_orphaned()
+        {
             return Some(Event::Orphaned { request });
         }
-        if let Some((call, error)) = self.calls(parts).poll_ended() {
+        if S::CALLS > 0
+            && let Some((call, error)) = self.calls(storage).poll_ended()
+        {
             return Some(Event::CallFailed { call, error });
         }
-        self.replies(parts).poll_cancelled().map(|request| Event::CancelRequested { request })
+        if S::REPLIES == 0 {
+            return None;
+        }
+        self.replies(storage).poll_cancelled().map(|request| Event::CancelRequested { request })
     }
 
-    pub(crate) fn poll_notify<'a>(&'a mut self, parts: Parts<'a>) -> Option<(u16, &'a [u8])> {
-        let Parts { held, held_payloads, payload, .. } = parts;
+    pub(crate) fn poll_notify<'a, S: Storage>(&'a mut self, storage: &'a mut S) -> Option<(u16, &'a [u8])> {
+        if S::NOTIFY_IN == 0 {
+            return None;
+        }
+        let Parts { held, held_payloads, payload, .. } = lent(storage);
         Held { state: &mut self.held, slots: held, payloads: held_payloads, payload }.poll()
     }
 
@@ -396,27 +412,28 @@ impl Machine {
     }
 
     /// Bytes of the largest payload that may be sent now.
-    pub(crate) fn max_payload(&self, parts: &Parts<'_>) -> usize {
-        parts.payload.min(payload_len(self.frame_limit(parts)))
+    pub(crate) fn max_payload<S: Storage>(&self, storage: &mut S) -> usize {
+        lent(storage).payload.min(payload_len(self.frame_limit(storage)))
     }
 
-    pub(crate) fn free_calls(&self, parts: &Parts<'_>) -> usize {
-        self.usable_calls(parts).saturating_sub(self.out.calls.used())
+    pub(crate) fn free_calls<S: Storage>(&self, storage: &mut S) -> usize {
+        self.usable_calls(storage).saturating_sub(self.out.calls.used())
     }
 
     /// Slots that both sides have for calls of this node.
-    fn usable_calls(&self, parts: &Parts<'_>) -> usize {
-        let own = parts.calls.len().min(MAX_SLOTS);
+    fn usable_calls<S: Storage>(&self, storage: &mut S) -> usize {
+        let own = lent(storage).calls.len().min(MAX_SLOTS);
         self.handshake.session().map_or(own, |session| own.min(usize::from(session.peer.offer.slots)))
     }
 
     /// The largest frame that both sides can handle.
-    fn frame_limit(&self, parts: &Parts<'_>) -> usize {
-        let own = frame_len(parts.payload);
+    fn frame_limit<S: Storage>(&self, storage: &mut S) -> usize {
+        let own = frame_len(lent(storage).payload);
         self.handshake.session().map_or(own, |session| own.min(usize::from(session.peer.offer.frame)))
     }
 
-    fn offer(&self, parts: &Parts<'_>) -> Offer {
+    fn offer<S: Storage>(&self, storage: &mut S) -> Offer {
+        let parts = lent(storage);
         Offer {
             frame: frame_len(parts.payload) as u16,
             slots: parts.replies.len().min(MAX_SLOTS) as u8,
@@ -430,9 +447,9 @@ impl Machine {
     // Beginning and end of a session.
 
     /// The handshake has entered a session; the one before, if there was one, `ended`.
-    fn session_began(&mut self, parts: &mut Parts<'_>, ended: Option<SessionEnd>) {
+    fn session_began<S: Storage>(&mut self, storage: &mut S, ended: Option<SessionEnd>) {
         if let Some(reason) = ended {
-            self.session_ended(parts, reason);
+            self.session_ended(storage, reason);
         }
         count(&mut self.stats.sessions);
         self.sent = Sent::new();
@@ -445,11 +462,15 @@ impl Machine {
         self.last = LastFrame::None;
         self.greet_interval = self.round_trip.probe_micros();
         self.greet_at = self.now + Duration::from_micros(u64::from(self.greet_interval));
-        let (slots, limit) = (self.usable_calls(parts), self.max_payload(parts));
-        let (mut out, _) = self.out.with(parts);
-        out.calls.begin_session(slots, limit);
-        let given_up = out.notifies.begin_session(limit);
-        out.publishes.begin_session(limit);
+        let (slots, limit) = (self.usable_calls(storage), self.max_payload(storage));
+        let (mut out, _) = self.out.with(storage);
+        if S::CALLS > 0 {
+            out.calls.begin_session(slots, limit);
+        }
+        let given_up = if S::NOTIFY_OUT > 0 { out.notifies.begin_session(limit) } else { 0 };
+        if S::PUBLISH > 0 {
+            out.publishes.begin_session(limit);
+        }
         // A packet of ours is the proof that the peer waits for.
         *out.ping = Ping::Queued;
         self.happened.notifies_unconfirmed = self.happened.notifies_unconfirmed.saturating_add(given_up);
@@ -460,28 +481,35 @@ impl Machine {
     }
 
     /// The session is over; the handshake has left it already, or is about to.
-    fn session_ended(&mut self, parts: &mut Parts<'_>, reason: SessionEnd) {
-        let (mut out, _) = self.out.with(parts);
-        out.calls.end_session(reason.reason());
-        out.replies.end_session();
-        let unconfirmed = out.notifies.end_session();
+    fn session_ended<S: Storage>(&mut self, storage: &mut S, reason: SessionEnd) {
+        let (mut out, _) = self.out.with(storage);
+        if S::CALLS > 0 {
+            out.calls.end_session(reason.reason());
+        }
+        if S::REPLIES > 0 {
+            out.replies.end_session();
+        }
+        let unconfirmed = if S::NOTIFY_OUT > 0 { out.notifies.end_session() } else { 0 };
         out.publishes.end_session();
         *out.ping = Ping::Idle;
+        let parts = lent(storage);
         let mut held =
             Held { state: &mut self.held, slots: parts.held, payloads: parts.held_payloads, payload: parts.payload };
-        held.end_session();
+        if S::NOTIFY_IN > 0 {
+            held.end_session();
+        }
         self.happened.ended = Some(reason);
         self.happened.has_connected = false;
         self.happened.notifies_unconfirmed = self.happened.notifies_unconfirmed.saturating_add(unconfirmed);
     }
 
     /// The session is over and nothing takes its place.
-    fn leave(&mut self, parts: &mut Parts<'_>, reason: SessionEnd) {
+    fn leave<S: Storage>(&mut self, storage: &mut S, reason: SessionEnd) {
         self.tell_end(reason);
         self.handshake.leave();
         self.owed = Owed::default();
         self.suspect_since = None;
-        self.session_ended(parts, reason);
+        self.session_ended(storage, reason);
         self.greet_from(self.now);
         if reason == SessionEnd::ClosedByPeer {
             // It does not listen; one greeting a heartbeat is enough to notice when it does again.
@@ -502,24 +530,24 @@ impl Machine {
         self.greet_interval = self.round_trip.probe_micros();
     }
 
-    fn calls<'a>(&'a mut self, parts: &'a mut Parts<'_>) -> Calls<'a> {
-        self.out.with(parts).0.calls
+    fn calls<'a, S: Storage>(&'a mut self, storage: &'a mut S) -> Calls<'a> {
+        self.out.with(storage).0.calls
     }
 
-    fn replies<'a>(&'a mut self, parts: &'a mut Parts<'_>) -> Replies<'a> {
-        self.out.with(parts).0.replies
+    fn replies<'a, S: Storage>(&'a mut self, storage: &'a mut S) -> Replies<'a> {
+        self.out.with(storage).0.replies
     }
 
-    fn publishes<'a>(&'a mut self, parts: &'a mut Parts<'_>) -> Publishes<'a> {
-        self.out.with(parts).0.publishes
+    fn publishes<'a, S: Storage>(&'a mut self, storage: &'a mut S) -> Publishes<'a> {
+        self.out.with(storage).0.publishes
     }
 
     /// Checks what must always hold, in debug builds.
-    fn check_invariants(&mut self, parts: &mut Parts<'_>) {
+    fn check_invariants<S: Storage>(&mut self, storage: &mut S) {
         if cfg!(debug_assertions) {
             self.received.check_invariants();
-            self.sent.check_invariants(parts.sent);
-            self.out.with(parts).0.check_invariants();
+            self.sent.check_invariants(lent(storage).sent);
+            self.out.with(storage).0.check_invariants();
             debug_assert!(self.is_connected() || self.out.ping == Ping::Idle);
         }
     }

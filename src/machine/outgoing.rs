@@ -1,9 +1,11 @@
 //! All messages on their way out under one roof: which is next, what it says, and what becomes of it.
 
+use core::marker::PhantomData;
+
 use crate::oneway::{Notifies, NotifiesState, Publishes, PublishesState};
 use crate::recovery::{MessageId, Transmission};
 use crate::rpc::{Calls, CallsState, Replies, RepliesState};
-use crate::storage::Parts;
+use crate::storage::{Storage, lent};
 use crate::time::{Duration, Instant};
 use crate::wire::WireMessage;
 
@@ -43,21 +45,20 @@ impl OutgoingState {
     }
 
     /// Whether there is work that needs a session.
-    pub(super) fn wants_session(&self) -> bool {
-        self.calls.has_fresh() || self.notifies.has_fresh(u16::MAX)
+    pub(super) fn wants_session<S: Storage>(&self) -> bool {
+        S::CALLS > 0 && self.calls.has_fresh() || S::NOTIFY_OUT > 0 && self.notifies.has_fresh(u16::MAX)
     }
 
     /// Whether a message waits that asks for an ack. At most `window` notifies may be under way.
-    pub(super) fn has_waiting(&self, window: u16) -> bool {
-        self.has_again() || self.replies.has_fresh() || self.calls.has_fresh() || self.notifies.has_fresh(window)
-    }
-
-    fn has_again(&self) -> bool {
-        self.replies.has_again() || self.calls.has_again() || self.notifies.has_again()
+    pub(super) fn has_waiting<S: Storage>(&self, window: u16) -> bool {
+        S::REPLIES > 0 && self.replies.has_waiting()
+            || S::CALLS > 0 && self.calls.has_waiting()
+            || S::NOTIFY_OUT > 0 && self.notifies.has_waiting(window)
     }
 
     /// Joins the state with its memory; the log of transmissions comes apart.
-    pub(super) fn with<'a>(&'a mut self, parts: &'a mut Parts<'_>) -> (Outgoing<'a>, &'a mut [Transmission]) {
+    pub(super) fn with<'a, S: Storage>(&'a mut self, storage: &'a mut S) -> (Outgoing<'a, S>, &'a mut [Transmission]) {
+        let parts = lent(storage);
         let payload = parts.payload;
         let outgoing = Outgoing {
             calls: Calls { state: &mut self.calls, slots: parts.calls, payloads: parts.call_payloads, payload },
@@ -80,6 +81,7 @@ impl OutgoingState {
                 payload,
             },
             ping: &mut self.ping,
+            storage: PhantomData,
         };
         (outgoing, parts.sent)
     }
@@ -94,40 +96,56 @@ pub(super) enum Waiting {
 }
 
 /// The outgoing messages, with their memory.
-pub(super) struct Outgoing<'a> {
+pub(super) struct Outgoing<'a, S> {
     pub(super) calls: Calls<'a>,
     pub(super) replies: Replies<'a>,
     pub(super) notifies: Notifies<'a>,
     pub(super) publishes: Publishes<'a>,
     pub(super) ping: &'a mut Ping,
+    storage: PhantomData<S>,
 }
 
-impl Outgoing<'_> {
+/// What the storage has no memory for is never there, and its code is left out.
+impl<S: Storage> Outgoing<'_, S> {
     /// The message to send next: what was lost before what is fresh, answers before questions.
     pub(super) fn next(&self, window: u16) -> Option<Waiting> {
         [true, false].into_iter().find_map(|again| {
-            let reply = || self.replies.next_to_send(again).map(Waiting::Reply);
-            let call = || self.calls.next_to_send(again).map(Waiting::Call);
-            let notify = || self.notifies.next_to_send(again, window).map(Waiting::Notify);
-            reply().or_else(call).or_else(notify)
+            if S::REPLIES > 0
+                && let Some(slot) = self.replies.next_to_send(again)
+            {
+                return Some(Waiting::Reply(slot));
+            }
+            if S::CALLS > 0
+                && let Some(slot) = self.calls.next_to_send(again)
+            {
+                return Some(Waiting::Call(slot));
+            }
+            if S::NOTIFY_OUT > 0
+                && let Some(sequence) = self.notifies.next_to_send(again, window)
+            {
+                return Some(Waiting::Notify(sequence));
+            }
+            None
         })
     }
 
     /// What it says. `default` is the time to live that a request need not tell.
     pub(super) fn message(&self, waiting: Waiting, now: Instant, default: Duration) -> Option<WireMessage<'_>> {
         match waiting {
-            Waiting::Call(slot) => self.calls.message(slot, now, default),
-            Waiting::Reply(slot) => self.replies.message(slot),
-            Waiting::Notify(sequence) => self.notifies.message(sequence),
+            Waiting::Call(slot) if S::CALLS > 0 => self.calls.message(slot, now, default),
+            Waiting::Reply(slot) if S::REPLIES > 0 => self.replies.message(slot),
+            Waiting::Notify(sequence) if S::NOTIFY_OUT > 0 => self.notifies.message(sequence),
+            _ => None,
         }
     }
 
     /// It goes out in packet `number`; says how to name it, and whether it had been sent before.
     pub(super) fn sent(&mut self, waiting: Waiting, number: u32) -> Option<(MessageId, bool)> {
         match waiting {
-            Waiting::Call(slot) => self.calls.sent(slot, number),
-            Waiting::Reply(slot) => self.replies.sent(slot, number),
-            Waiting::Notify(sequence) => self.notifies.sent(sequence, number),
+            Waiting::Call(slot) if S::CALLS > 0 => self.calls.sent(slot, number),
+            Waiting::Reply(slot) if S::REPLIES > 0 => self.replies.sent(slot, number),
+            Waiting::Notify(sequence) if S::NOTIFY_OUT > 0 => self.notifies.sent(sequence, number),
+            _ => None,
         }
     }
 
@@ -136,9 +154,10 @@ impl Outgoing<'_> {
     pub(super) fn needs(&self, message: MessageId, number: u32) -> bool {
         match message {
             MessageId::Ping => *self.ping == Ping::Sent(number),
-            MessageId::Request { .. } | MessageId::Cancel { .. } => self.calls.needs(message, number),
-            MessageId::Reply { .. } => self.replies.needs(message, number),
-            MessageId::Notify { .. } => self.notifies.needs(message, number),
+            MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls.needs(message, number),
+            MessageId::Reply { .. } if S::REPLIES > 0 => self.replies.needs(message, number),
+            MessageId::Notify { .. } if S::NOTIFY_OUT > 0 => self.notifies.needs(message, number),
+            _ => false,
         }
     }
 
@@ -146,16 +165,17 @@ impl Outgoing<'_> {
     pub(super) fn repeat(&mut self, message: MessageId) {
         match message {
             MessageId::Ping => *self.ping = Ping::Queued,
-            MessageId::Request { .. } | MessageId::Cancel { .. } => self.calls.repeat(message),
-            MessageId::Reply { .. } => self.replies.repeat(message),
-            MessageId::Notify { .. } => self.notifies.repeat(message),
+            MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls.repeat(message),
+            MessageId::Reply { .. } if S::REPLIES > 0 => self.replies.repeat(message),
+            MessageId::Notify { .. } if S::NOTIFY_OUT > 0 => self.notifies.repeat(message),
+            _ => {}
         }
     }
 
     /// The port did not take the packet with the last transmission of `message`.
     pub(super) fn refused(&mut self, message: MessageId) {
         match message {
-            MessageId::Request { .. } | MessageId::Cancel { .. } => self.calls.refused(message),
+            MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls.refused(message),
             _ => self.repeat(message),
         }
     }
@@ -163,10 +183,10 @@ impl Outgoing<'_> {
     /// The peer has `message`.
     pub(super) fn acked(&mut self, message: MessageId) {
         match message {
-            MessageId::Ping => {}
-            MessageId::Request { .. } | MessageId::Cancel { .. } => self.calls.acked(message),
-            MessageId::Reply { .. } => self.replies.acked(message),
-            MessageId::Notify { .. } => self.notifies.acked(message),
+            MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls.acked(message),
+            MessageId::Reply { .. } if S::REPLIES > 0 => self.replies.acked(message),
+            MessageId::Notify { .. } if S::NOTIFY_OUT > 0 => self.notifies.acked(message),
+            _ => {}
         }
     }
 

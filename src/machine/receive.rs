@@ -10,7 +10,7 @@ use crate::recovery::{Ack, Arrival};
 use crate::rpc::{Call, Incoming, Reply, RequestId};
 use crate::session::{Answer, Verdict};
 use crate::stats::count;
-use crate::storage::{Parts, Storage};
+use crate::storage::{Storage, lent};
 use crate::story::{Foreign, Story, Unreadable, Useless, tell};
 use crate::time::{Duration, Instant};
 use crate::wire::{
@@ -101,11 +101,11 @@ impl<'f> Messages<'f> {
 
     /// The next message, `None` at the end. `endpoint` is the one that handled the frame.
     pub fn next<S: Storage>(&mut self, endpoint: &mut Endpoint<S>) -> Option<Message<'f>> {
-        let (machine, mut parts) = endpoint.split();
-        self.take(machine, &mut parts)
+        let (machine, storage) = endpoint.split();
+        self.take(machine, storage)
     }
 
-    fn take(&mut self, machine: &mut Machine, parts: &mut Parts<'_>) -> Option<Message<'f>> {
+    fn take<S: Storage>(&mut self, machine: &mut Machine, storage: &mut S) -> Option<Message<'f>> {
         let packet = self.packet.as_mut()?;
         loop {
             if machine.session_id() != Some(packet.session) {
@@ -114,12 +114,12 @@ impl<'f> Messages<'f> {
                 return None;
             }
             let Some(Ok(message)) = self.messages.next() else { break };
-            match machine.deliver(parts, packet.number, message) {
+            match machine.deliver(storage, packet.number, message) {
                 Delivered::Message(message) => {
                     packet.has_news = true;
                     if self.messages.is_empty() {
                         // That was all: who does not ask for more has still taken everything.
-                        machine.packet_taken(parts, packet);
+                        machine.packet_taken(storage, packet);
                         self.packet = None;
                     }
                     return Some(message);
@@ -129,16 +129,16 @@ impl<'f> Messages<'f> {
                 Delivered::Wait => packet.must_come_again = true,
             }
         }
-        machine.packet_taken(parts, packet);
+        machine.packet_taken(storage, packet);
         self.packet = None;
         None
     }
 }
 
 impl Machine {
-    pub(crate) fn handle_frame<'f>(
+    pub(crate) fn handle_frame<'f, S: Storage>(
         &mut self,
-        parts: &mut Parts<'_>,
+        storage: &mut S,
         now: Instant,
         frame: &'f mut [u8],
     ) -> Messages<'f> {
@@ -157,13 +157,13 @@ impl Machine {
         };
         let kind = packet.first().copied().unwrap_or(0);
         if kind & SESSION_BIT != 0 {
-            return self.handle_packet(parts, packet, check).unwrap_or(Messages::none());
+            return self.handle_packet(storage, packet, check).unwrap_or(Messages::none());
         }
         if plain_check(packet) != check {
             self.check_failed(packet.len());
         } else {
             match kind {
-                KIND_HELLO => self.handle_hello(parts, packet),
+                KIND_HELLO => self.handle_hello(storage, packet),
                 KIND_VERSION => self.handle_version(packet),
                 _ => {
                     count(&mut self.stats.dropped.unknown_kind);
@@ -171,11 +171,11 @@ impl Machine {
                 }
             }
         }
-        self.check_invariants(parts);
+        self.check_invariants(storage);
         Messages::none()
     }
 
-    fn handle_hello(&mut self, parts: &mut Parts<'_>, packet: &[u8]) {
+    fn handle_hello<S: Storage>(&mut self, storage: &mut S, packet: &[u8]) {
         let hello = match Hello::read(packet) {
             Ok(hello) => hello,
             Err(HelloError::Malformed) => {
@@ -197,7 +197,7 @@ impl Machine {
             Verdict::Known => {}
             Verdict::Owed(answer) => self.owed.add(answer),
             Verdict::Joined { ended, owed } => {
-                self.session_began(parts, ended);
+                self.session_began(storage, ended);
                 if let Some(answer) = owed {
                     self.owed.add(answer);
                 }
@@ -222,7 +222,7 @@ impl Machine {
         }
     }
 
-    fn handle_packet<'f>(&mut self, parts: &mut Parts<'_>, packet: &'f [u8], check: u32) -> Option<Messages<'f>> {
+    fn handle_packet<'f, S: Storage>(&mut self, storage: &mut S, packet: &'f [u8], check: u32) -> Option<Messages<'f>> {
         let mut reader = Reader::new(packet);
         let header = Header::read(&mut reader);
         let opened = header.and_then(|header| Some((header, self.open(&header, packet, check)?)));
@@ -232,14 +232,14 @@ impl Machine {
         };
         let messages = WireMessages::new(reader);
         let useless = |because| tell(Story::PacketDropped { packet: opened.number.get(), because });
-        let Some(is_eliciting) = check_messages(messages, parts) else {
+        let Some(is_eliciting) = check_messages(messages, storage) else {
             count(&mut self.stats.dropped.malformed);
             useless(Useless::Malformed);
             return None;
         };
         if opened.is_candidate {
             let ended = self.handshake.join_candidate();
-            self.session_began(parts, ended);
+            self.session_began(storage, ended);
         }
         let arrival = self.received.arrive(opened.number);
         if arrival == Arrival::TooOld {
@@ -251,7 +251,7 @@ impl Machine {
             self.heard();
         }
         if let Some(ack) = &opened.ack {
-            self.handle_ack(parts, ack);
+            self.handle_ack(storage, ack);
         }
         if arrival == Arrival::Duplicate {
             count(&mut self.stats.dropped.duplicate);
@@ -271,7 +271,7 @@ impl Machine {
         };
         if is_eliciting.is_none() {
             // Nothing to take, so it is received as it stands.
-            let nothing = messages.take(self, parts);
+            let nothing = messages.take(self, storage);
             debug_assert!(nothing.is_none());
         }
         Some(messages)
@@ -312,8 +312,8 @@ impl Machine {
         self.owed.settle(Answer::Session);
     }
 
-    fn handle_ack(&mut self, parts: &mut Parts<'_>, ack: &Ack) {
-        let (mut out, log) = self.out.with(parts);
+    fn handle_ack<S: Storage>(&mut self, storage: &mut S, ack: &Ack) {
+        let (mut out, log) = self.out.with(storage);
         let unanswered = &mut self.unanswered;
         // What both sides believe may be so far off that no ack is ever fresh. Then a sample that is too long is
         // better than none.
@@ -326,7 +326,7 @@ impl Machine {
             self.round_trip.learn(sample);
         }
         self.received.peer_has(ack.largest);
-        self.repeat_lost(parts);
+        self.repeat_lost(storage);
     }
 
     /// A frame came that cannot be read: garbled, or the peer holds another session (`PROTOCOL.md §8.5`).
@@ -348,10 +348,15 @@ impl Machine {
     }
 
     /// One message of a packet, taken by the application.
-    fn deliver<'f>(&mut self, parts: &mut Parts<'_>, number: PacketNumber, message: WireMessage<'f>) -> Delivered<'f> {
+    fn deliver<'f, S: Storage>(
+        &mut self,
+        storage: &mut S,
+        number: PacketNumber,
+        message: WireMessage<'f>,
+    ) -> Delivered<'f> {
         let delivered = match message {
-            WireMessage::Request { slot, sequence, key, time_to_live, payload } => {
-                match self.replies(parts).handle_request(slot, sequence) {
+            WireMessage::Request { slot, sequence, key, time_to_live, payload } if S::REPLIES > 0 => {
+                match self.replies(storage).handle_request(slot, sequence) {
                     Incoming::Execute(id) => {
                         let expires_at = self.now + self.time_to_live(time_to_live);
                         Delivered::Message(Message::Request { id, key, expires_at, payload })
@@ -359,19 +364,26 @@ impl Machine {
                     incoming => incoming.into(),
                 }
             }
-            WireMessage::Cancel { slot, sequence } => self.replies(parts).handle_cancel(slot, sequence).into(),
-            WireMessage::Response { slot, sequence, payload } => {
-                match self.calls(parts).handle_reply(slot, sequence, Reply::Response) {
+            WireMessage::Cancel { slot, sequence } if S::REPLIES > 0 => {
+                self.replies(storage).handle_cancel(slot, sequence).into()
+            }
+            WireMessage::Response { slot, sequence, payload } if S::CALLS > 0 => {
+                match self.calls(storage).handle_reply(slot, sequence, Reply::Response) {
                     (Some(call), _) => Delivered::Message(Message::Response { call, payload }),
                     (None, true) => Delivered::News,
                     (None, false) => Delivered::Old,
                 }
             }
-            WireMessage::Refusal { slot, sequence, code } => {
+            WireMessage::Refusal { slot, sequence, code } if S::CALLS > 0 => {
                 let refused = Reply::Refused(Refusal::from_code(code));
-                if self.calls(parts).handle_reply(slot, sequence, refused).1 { Delivered::News } else { Delivered::Old }
+                if self.calls(storage).handle_reply(slot, sequence, refused).1 {
+                    Delivered::News
+                } else {
+                    Delivered::Old
+                }
             }
-            WireMessage::Notify(notify) => {
+            WireMessage::Notify(notify) if S::NOTIFY_IN > 0 => {
+                let parts = lent(storage);
                 let mut held = Held {
                     state: &mut self.held,
                     slots: parts.held,
@@ -385,18 +397,22 @@ impl Machine {
                     Taken::Wait => Delivered::Wait,
                 }
             }
-            WireMessage::Publish(publish) => match self.out.publishes.take(number.get() as u32, publish.sequence) {
-                Some(missed) => {
-                    Delivered::Message(Message::Publish { key: publish.key, missed, payload: publish.payload })
+            WireMessage::Publish(publish) if S::NOTIFY_IN > 0 => {
+                match self.out.publishes.take(number.get() as u32, publish.sequence) {
+                    Some(missed) => {
+                        Delivered::Message(Message::Publish { key: publish.key, missed, payload: publish.payload })
+                    }
+                    None => Delivered::Old,
                 }
-                None => Delivered::Old,
-            },
-            // It says nothing new: the ack goes at once.
-            WireMessage::Ping => return Delivered::Old,
+            }
             WireMessage::Close => {
-                self.leave(parts, SessionEnd::ClosedByPeer);
+                self.leave(storage, SessionEnd::ClosedByPeer);
                 Delivered::News
             }
+            // It says nothing new: the ack goes at once.
+            WireMessage::Ping => return Delivered::Old,
+            // A one-way message that is not taken here. (Others name slots that are not there: such packets are malformed.)
+            _ => Delivered::News,
         };
         match delivered {
             Delivered::Old => count(&mut self.stats.duplicates),
@@ -407,14 +423,14 @@ impl Machine {
     }
 
     /// All messages of a packet were taken.
-    fn packet_taken(&mut self, parts: &mut Parts<'_>, packet: &OpenPacket) {
+    fn packet_taken<S: Storage>(&mut self, storage: &mut S, packet: &OpenPacket) {
         if !packet.must_come_again {
             self.received.note(self.now, packet.number, packet.number_len, packet.is_eliciting, packet.has_news);
         }
         if packet.is_eliciting && !packet.has_news {
-            self.repeat_overdue(parts);
+            self.repeat_overdue(storage);
         }
-        self.check_invariants(parts);
+        self.check_invariants(storage);
     }
 
     /// The time to live of a request of the peer.
@@ -436,16 +452,16 @@ impl From<Incoming> for Delivered<'_> {
 
 /// Reads a packet as a whole before any of it is believed. `None` if it breaks the rules; else whether it is
 /// eliciting, `Some(None)` if it has no messages.
-fn check_messages(mut messages: WireMessages<'_>, parts: &Parts<'_>) -> Option<Option<bool>> {
+fn check_messages<S: Storage>(mut messages: WireMessages<'_>, storage: &mut S) -> Option<Option<bool>> {
     let mut is_eliciting = None;
     while let Some(message) = messages.next() {
         let asks = match message.ok()? {
             WireMessage::Request { slot, .. } | WireMessage::Cancel { slot, .. } => {
-                parts.replies.get(usize::from(slot))?;
+                lent(storage).replies.get(usize::from(slot))?;
                 true
             }
             WireMessage::Response { slot, .. } | WireMessage::Refusal { slot, .. } => {
-                parts.calls.get(usize::from(slot))?;
+                lent(storage).calls.get(usize::from(slot))?;
                 true
             }
             WireMessage::Notify(_) | WireMessage::Ping => true,

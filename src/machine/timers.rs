@@ -5,7 +5,7 @@ use super::{Listening, Machine};
 use crate::event::SessionEnd;
 use crate::session::Answer;
 use crate::stats::count;
-use crate::storage::Parts;
+use crate::storage::{Storage, lent};
 use crate::story::{Story, tell};
 use crate::time::{Duration, Instant};
 
@@ -17,38 +17,40 @@ pub(super) const PATIENCE: u8 = 16;
 const MIN_HELLO_INTERVAL: u32 = 10_000;
 
 impl Machine {
-    pub(crate) fn handle_timeout(&mut self, parts: &mut Parts<'_>, now: Instant) {
+    pub(crate) fn handle_timeout<S: Storage>(&mut self, storage: &mut S, now: Instant) {
         self.advance(now);
         let (now, is_reachable) = (self.now, self.is_connected());
-        self.calls(parts).expire(now, is_reachable);
+        if S::CALLS > 0 {
+            self.calls(storage).expire(now, is_reachable);
+        }
         if self.listening != Listening::Yes {
             return;
         }
         if self.handshake.session().is_some() {
-            self.session_timers(parts);
+            self.session_timers(storage);
         }
-        if self.wants_greeting() && self.greet_at <= self.now {
+        if self.wants_greeting::<S>() && self.greet_at <= self.now {
             self.owed.add(self.handshake.greeting());
             self.greet_at = self.now + Duration::from_micros(u64::from(self.greet_interval));
             self.greet_interval = self.greet_interval.saturating_mul(2).min(self.config.heartbeat.max(1));
         }
-        self.check_invariants(parts);
+        self.check_invariants(storage);
     }
 
     /// The next moment at which [`Self::handle_timeout`] has something to do.
-    pub(crate) fn poll_timeout(&mut self, parts: &mut Parts<'_>) -> Option<Instant> {
-        let deadline = self.calls(parts).next_deadline();
+    pub(crate) fn poll_timeout<S: Storage>(&mut self, storage: &mut S) -> Option<Instant> {
+        let deadline = if S::CALLS > 0 { self.calls(storage).next_deadline() } else { None };
         let rest = match self.listening {
             Listening::Quiet => Some(self.greet_at),
             Listening::Closing | Listening::Closed | Listening::ClosedQuiet => None,
-            Listening::Yes => earliest(self.hello_timeout(), self.session_timeout(parts)),
+            Listening::Yes => earliest(self.hello_timeout::<S>(), self.session_timeout(storage)),
         };
         earliest(deadline, rest)
     }
 
-    fn hello_timeout(&mut self) -> Option<Instant> {
+    fn hello_timeout<S: Storage>(&mut self) -> Option<Instant> {
         if self.owed.next().is_none() {
-            return self.wants_greeting().then_some(self.greet_at);
+            return self.wants_greeting::<S>().then_some(self.greet_at);
         }
         let interval = self.hello_interval();
         self.limiter.refill(self.now, interval);
@@ -56,19 +58,19 @@ impl Machine {
         (!self.limiter.has_token()).then(|| self.limiter.next_at(self.now, interval))
     }
 
-    fn session_timeout(&mut self, parts: &mut Parts<'_>) -> Option<Instant> {
+    fn session_timeout<S: Storage>(&mut self, storage: &mut S) -> Option<Instant> {
         let window = self.handshake.session()?.peer.offer.notify_window;
         let lease_end = self.heard_at + Duration::from_micros(u64::from(self.config.lease));
         let keepalive = (self.out.ping == Ping::Idle).then(|| self.keepalive_at());
         let ack = self.received.ack_at(self.now, &self.round_trip);
-        let lost = self.sent.lost_at(parts.sent, self.now, self.patient(self.round_trip.lost_micros()));
-        let probe = if self.can_send(parts, window) { None } else { self.probe_at(parts) };
+        let lost = self.sent.lost_at(lent(storage).sent, self.now, self.patient(self.round_trip.lost_micros()));
+        let probe = if self.can_send(storage, window) { None } else { self.probe_at(storage) };
         [Some(lease_end), keepalive, self.suspect_at(), ack, lost, probe].into_iter().flatten().min()
     }
 
-    fn session_timers(&mut self, parts: &mut Parts<'_>) {
+    fn session_timers<S: Storage>(&mut self, storage: &mut S) {
         if self.heard_at + Duration::from_micros(u64::from(self.config.lease)) <= self.now {
-            self.leave(parts, SessionEnd::PeerLost);
+            self.leave(storage, SessionEnd::PeerLost);
             return;
         }
         if self.out.ping == Ping::Idle && self.keepalive_at() <= self.now {
@@ -78,14 +80,14 @@ impl Machine {
             self.suspect_since = None;
             self.owed.add(Answer::Challenge);
         }
-        self.repeat_lost(parts);
-        self.probe(parts);
+        self.repeat_lost(storage);
+        self.probe(storage);
     }
 
     /// Sends again what is lost: a later packet was acknowledged and the reordering window is over.
-    pub(super) fn repeat_lost(&mut self, parts: &mut Parts<'_>) {
+    pub(super) fn repeat_lost<S: Storage>(&mut self, storage: &mut S) {
         let age = self.patient(self.round_trip.lost_micros());
-        let (mut out, log) = self.out.with(parts);
+        let (mut out, log) = self.out.with(storage);
         let mut has_any = false;
         self.sent.take_lost(log, self.now, age, |message, number| {
             if out.needs(message, number) {
@@ -97,15 +99,15 @@ impl Machine {
     }
 
     /// The peer repeats itself, so it has missed something of ours: all that is overdue is sent again.
-    pub(super) fn repeat_overdue(&mut self, parts: &mut Parts<'_>) {
-        self.repeat_older_than(parts, self.patient(self.round_trip.overdue_micros()));
+    pub(super) fn repeat_overdue<S: Storage>(&mut self, storage: &mut S) {
+        self.repeat_older_than(storage, self.patient(self.round_trip.overdue_micros()));
     }
 
     /// Sends again what has waited too long for its ack, unless something else goes out that will tell.
-    fn probe(&mut self, parts: &mut Parts<'_>) {
+    fn probe<S: Storage>(&mut self, storage: &mut S) {
         let Some(session) = self.handshake.session() else { return };
         let window = session.peer.offer.notify_window;
-        if !self.can_send(parts, window) && self.repeat_older_than(parts, self.probe_interval()) {
+        if !self.can_send(storage, window) && self.repeat_older_than(storage, self.probe_interval()) {
             count(&mut self.stats.probes);
             tell(Story::Probe { repetition: self.unanswered });
         }
@@ -113,8 +115,8 @@ impl Machine {
 
     /// Sends again all that went out at least `age` microseconds ago and is not acknowledged; returns whether there
     /// was any.
-    fn repeat_older_than(&mut self, parts: &mut Parts<'_>, age: u32) -> bool {
-        let (mut out, log) = self.out.with(parts);
+    fn repeat_older_than<S: Storage>(&mut self, storage: &mut S, age: u32) -> bool {
+        let (mut out, log) = self.out.with(storage);
         let mut has_any = false;
         self.sent.each(log, self.now, |message, number, elapsed| {
             if elapsed < age {
@@ -135,9 +137,9 @@ impl Machine {
         self.unanswered = self.unanswered.saturating_add(u8::from(has_any));
     }
 
-    fn probe_at(&mut self, parts: &mut Parts<'_>) -> Option<Instant> {
+    fn probe_at<S: Storage>(&mut self, storage: &mut S) -> Option<Instant> {
         let interval = self.probe_interval();
-        let (out, log) = self.out.with(parts);
+        let (out, log) = self.out.with(storage);
         let mut age = None;
         self.sent.each(log, self.now, |message, number, elapsed| {
             age = out.needs(message, number).then_some(elapsed);
@@ -171,10 +173,10 @@ impl Machine {
     }
 
     /// Whether HELLO is said unasked: to find a peer, or to bring it into the session.
-    fn wants_greeting(&self) -> bool {
+    fn wants_greeting<S: Storage>(&self) -> bool {
         match self.handshake.session() {
             Some(session) => !session.is_confirmed,
-            None => self.config.is_active || self.out.wants_session(),
+            None => self.config.is_active || self.out.wants_session::<S>(),
         }
     }
 

@@ -5,7 +5,7 @@ use super::{LastFrame, Listening, Machine};
 use crate::recovery::{MessageId, Sent, Transmission};
 use crate::session::{Answer, Session};
 use crate::stats::count;
-use crate::storage::Parts;
+use crate::storage::Storage;
 use crate::story::{Story, tell};
 use crate::time::{Duration, Instant};
 use crate::wire::{
@@ -27,25 +27,27 @@ struct Packed {
 }
 
 impl Machine {
-    pub(crate) fn poll_transmit(&mut self, parts: &mut Parts<'_>, now: Instant, buf: &mut [u8]) -> Option<usize> {
-        self.handle_timeout(parts, now);
-        self.publishes(parts).last_was_taken();
+    pub(crate) fn poll_transmit<S: Storage>(&mut self, storage: &mut S, now: Instant, buf: &mut [u8]) -> Option<usize> {
+        self.handle_timeout(storage, now);
+        if S::PUBLISH > 0 {
+            self.publishes(storage).last_was_taken();
+        }
         self.last = LastFrame::None;
         let len = match self.listening {
-            Listening::Yes => match self.write_hello(parts, buf) {
+            Listening::Yes => match self.write_hello(storage, buf) {
                 Some(len) => Some(len),
-                None => self.write_packet(parts, buf),
+                None => self.write_packet(storage, buf),
             },
             Listening::Closing => self.write_close(buf),
             Listening::Quiet | Listening::Closed | Listening::ClosedQuiet => None,
         }?;
         count(&mut self.stats.frames_sent);
-        self.check_invariants(parts);
+        self.check_invariants(storage);
         Some(len)
     }
 
     /// The port did not take the last frame: what it carried is sent in another one.
-    pub(crate) fn handle_refused(&mut self, parts: &mut Parts<'_>) {
+    pub(crate) fn handle_refused<S: Storage>(&mut self, storage: &mut S) {
         match core::mem::replace(&mut self.last, LastFrame::None) {
             LastFrame::None => return,
             LastFrame::Hello(answer) => {
@@ -54,7 +56,7 @@ impl Machine {
             }
             LastFrame::Close => self.listening = Listening::Closing,
             LastFrame::Packet { ack_was_owed } => {
-                let (mut out, log) = self.out.with(parts);
+                let (mut out, log) = self.out.with(storage);
                 while let Some((message, number)) = self.sent.pop_last(log) {
                     if out.needs(message, number) {
                         out.refused(message);
@@ -65,27 +67,29 @@ impl Machine {
                     // It may have ridden on a message that is no longer wanted.
                     *out.ping = Ping::Queued;
                 }
-                out.publishes.last_was_refused();
+                if S::PUBLISH > 0 {
+                    out.publishes.last_was_refused();
+                }
                 if let Some(was_owed) = ack_was_owed {
                     self.received.ack_refused(self.sent.next(), was_owed);
                 }
             }
         }
         self.stats.frames_sent = self.stats.frames_sent.saturating_sub(1);
-        self.check_invariants(parts);
+        self.check_invariants(storage);
     }
 
     /// Whether a message that asks for an ack can go out now.
-    pub(super) fn can_send(&mut self, parts: &mut Parts<'_>, window: u16) -> bool {
-        if !self.out.has_waiting(window) && self.out.ping != Ping::Queued {
+    pub(super) fn can_send<S: Storage>(&mut self, storage: &mut S, window: u16) -> bool {
+        if !self.out.has_waiting::<S>(window) && self.out.ping != Ping::Queued {
             return false;
         }
-        let (out, log) = self.out.with(parts);
+        let (out, log) = self.out.with(storage);
         has_room(&mut self.sent, log, &out)
     }
 
     /// What is owed without a session: HELLO or VERSION.
-    fn write_hello(&mut self, parts: &Parts<'_>, buf: &mut [u8]) -> Option<usize> {
+    fn write_hello<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8]) -> Option<usize> {
         let answer = self.owed.next()?;
         let interval = self.hello_interval();
         self.limiter.refill(self.now, interval);
@@ -95,7 +99,7 @@ impl Machine {
         let mut writer = Writer::new(buf);
         match answer {
             Answer::Session | Answer::Challenge => {
-                self.handshake.hello(answer, self.offer(parts)).write(&mut writer)?;
+                self.handshake.hello(answer, self.offer(storage)).write(&mut writer)?;
             }
             Answer::Version => {
                 VersionRefusal { version: VERSION, challenge: self.foreign_challenge }.write(&mut writer)?;
@@ -128,21 +132,21 @@ impl Machine {
     }
 
     /// A packet in the session, if there is anything to say.
-    fn write_packet(&mut self, parts: &mut Parts<'_>, buf: &mut [u8]) -> Option<usize> {
+    fn write_packet<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8]) -> Option<usize> {
         let session = *self.handshake.session()?;
         let window = session.peer.offer.notify_window;
         let is_ack_due = self.received.is_ack_due(self.now, &self.round_trip);
-        let has_messages = self.can_send(parts, window) || self.out.publishes.has_waiting();
+        let has_messages = self.can_send(storage, window) || S::PUBLISH > 0 && self.out.publishes.has_waiting();
         if !is_ack_due && !has_messages {
             return None;
         }
-        let limit = packet_len(self.frame_limit(parts)).min(buf.len()).checked_sub(CHECK_LEN)?;
+        let limit = packet_len(self.frame_limit(storage)).min(buf.len()).checked_sub(CHECK_LEN)?;
         let mut ack = self.received.ack(self.now, &self.round_trip);
         let mut packed;
         let mut writer = Writer::new(buf);
         loop {
             writer.clear();
-            packed = self.write_content(parts, &mut writer, limit, ack.map(|(field, _)| field), window)?;
+            packed = self.write_content(storage, &mut writer, limit, ack.map(|(field, _)| field), window)?;
             // A message that does not fit beside an ack goes without one; an ack that is due goes first.
             if packed.messages > 0 || ack.is_none() || is_ack_due {
                 break;
@@ -165,9 +169,9 @@ impl Machine {
     }
 
     /// Writes the header and the messages that fit into `limit` bytes.
-    fn write_content(
+    fn write_content<S: Storage>(
         &mut self,
-        parts: &mut Parts<'_>,
+        storage: &mut S,
         writer: &mut Writer<'_>,
         limit: usize,
         ack: Option<AckField>,
@@ -178,7 +182,7 @@ impl Machine {
         let room = limit.saturating_sub(writer.len());
         let default = time_to_live::decode(self.config.default_time_to_live);
         let must_elicit = self.sent.must_elicit();
-        let (mut out, log) = self.out.with(parts);
+        let (mut out, log) = self.out.with(storage);
         let mut packer = Packer {
             messages: MessageWriter::new(writer, room),
             sent: &mut self.sent,
@@ -207,7 +211,7 @@ struct Packer<'p, 'w, 'b> {
 
 impl Packer<'_, '_, '_> {
     /// Messages that ask for an ack.
-    fn pack_reliable(&mut self, out: &mut Outgoing<'_>, window: u16, room: usize) {
+    fn pack_reliable(&mut self, out: &mut Outgoing<'_, impl Storage>, window: u16, room: usize) {
         let is_small_burst = out.waits_for_at_most(room, window);
         while let Some(waiting) = out.next(window) {
             if !make_room(self.sent, self.log, out) {
@@ -232,7 +236,10 @@ impl Packer<'_, '_, '_> {
         }
     }
 
-    fn pack_publishes(&mut self, out: &mut Outgoing<'_>) {
+    fn pack_publishes<S: Storage>(&mut self, out: &mut Outgoing<'_, S>) {
+        if S::PUBLISH == 0 {
+            return;
+        }
         while let Some(index) = out.publishes.next_to_send() {
             let Some(message) = out.publishes.message(index) else { break };
             if self.messages.push(&message).is_none() {
@@ -244,7 +251,7 @@ impl Packer<'_, '_, '_> {
     }
 
     /// A PING, unless another message asks for an ack already.
-    fn pack_ping(&mut self, out: &mut Outgoing<'_>, must_elicit: bool) {
+    fn pack_ping(&mut self, out: &mut Outgoing<'_, impl Storage>, must_elicit: bool) {
         let number = self.sent.next().get() as u32;
         if self.packed.is_eliciting {
             if *out.ping == Ping::Queued {
@@ -263,13 +270,13 @@ impl Packer<'_, '_, '_> {
 }
 
 /// Whether the log can take one more transmission: it has room, or its oldest one matters no more.
-fn has_room(sent: &mut Sent, log: &[Transmission], out: &Outgoing<'_>) -> bool {
+fn has_room(sent: &mut Sent, log: &[Transmission], out: &Outgoing<'_, impl Storage>) -> bool {
     !sent.is_full(log) || sent.oldest(log).is_none_or(|(message, number)| !out.needs(message, number))
 }
 
 /// Makes room in the log: the oldest transmission is forgotten if its message was sent again or needs no ack any
 /// more.
-fn make_room(sent: &mut Sent, log: &[Transmission], out: &Outgoing<'_>) -> bool {
+fn make_room(sent: &mut Sent, log: &[Transmission], out: &Outgoing<'_, impl Storage>) -> bool {
     let has_room = has_room(sent, log, out);
     if has_room && sent.is_full(log) {
         sent.forget_oldest(log);
@@ -289,14 +296,20 @@ fn seal(
     Some(writer.len())
 }
 
-impl Outgoing<'_> {
+impl<S: Storage> Outgoing<'_, S> {
     /// Whether all that waits fits into `room` bytes.
     fn waits_for_at_most(&self, room: usize, window: u16) -> bool {
-        self.replies
-            .waiting_lens()
-            .chain(self.calls.waiting_lens())
-            .chain(self.notifies.waiting_lens(window))
-            .try_fold(room, |room, len| room.checked_sub(len))
-            .is_some()
+        let mut room = Some(room);
+        let mut take = |len| room = room.and_then(|room| room.checked_sub(len));
+        if S::REPLIES > 0 {
+            self.replies.waiting_lens().for_each(&mut take);
+        }
+        if S::CALLS > 0 {
+            self.calls.waiting_lens().for_each(&mut take);
+        }
+        if S::NOTIFY_OUT > 0 {
+            self.notifies.waiting_lens(window).for_each(&mut take);
+        }
+        room.is_some()
     }
 }

@@ -58,8 +58,9 @@ impl NotifiesState {
         self.sent < self.len && self.sent < window
     }
 
-    pub(crate) const fn has_again(&self) -> bool {
-        self.lost > 0
+    /// Whether any waits to be sent. At most `window` are under way.
+    pub(crate) const fn has_waiting(&self, window: u16) -> bool {
+        self.lost > 0 || self.has_fresh(window)
     }
 }
 

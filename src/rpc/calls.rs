@@ -117,8 +117,9 @@ impl CallsState {
         self.fresh != 0
     }
 
-    pub(crate) const fn has_again(&self) -> bool {
-        self.again != 0
+    /// Whether anything waits to be sent.
+    pub(crate) const fn has_waiting(&self) -> bool {
+        self.fresh | self.again != 0
     }
 
     /// The call in `slot` ends without a response.

@@ -88,12 +88,9 @@ impl RepliesState {
         self.used == 0
     }
 
-    pub(crate) const fn has_fresh(&self) -> bool {
-        self.fresh != 0
-    }
-
-    pub(crate) const fn has_again(&self) -> bool {
-        self.again != 0
+    /// Whether anything waits to be sent.
+    pub(crate) const fn has_waiting(&self) -> bool {
+        self.fresh | self.again != 0
     }
 }
 

@@ -10,14 +10,16 @@ use crate::endpoint::Endpoint;
 use crate::event::{CallError, Executed, Reason, Refusal, RespondError, SendError};
 use crate::machine::Machine;
 use crate::rpc::{Call, RequestId};
-use crate::storage::{Parts, Storage};
+use crate::storage::{Buffers, Storage};
 use crate::time::{Duration, Instant};
 
 /// An endpoint at a moment: what a handler is given to answer with, now or later, and to send messages of its own.
+///
+/// `S` is the memory of the endpoint.
 #[derive(Debug)]
-pub struct Context<'a> {
+pub struct Context<'a, S = Buffers> {
     machine: &'a mut Machine,
-    parts: Parts<'a>,
+    storage: &'a mut S,
     now: Instant,
 }
 
@@ -36,11 +38,11 @@ pub struct Pending<P> {
     procedure: PhantomData<fn() -> P>,
 }
 
-impl<'a> Context<'a> {
+impl<'a, S: Storage> Context<'a, S> {
     /// The endpoint, now.
-    pub fn new<S: Storage>(endpoint: &'a mut Endpoint<S>, now: Instant) -> Self {
-        let (machine, parts) = endpoint.split();
-        Self { machine, parts, now }
+    pub const fn new(endpoint: &'a mut Endpoint<S>, now: Instant) -> Self {
+        let (machine, storage) = endpoint.split();
+        Self { machine, storage, now }
     }
 
     /// When it is.
@@ -63,10 +65,10 @@ impl<'a> Context<'a> {
     /// [`RespondError::Stale`] when nobody waits any more, [`RespondError::TooLarge`] when the caller is told
     /// [`Refusal::ResponseTooLarge`].
     pub fn try_reply<P: Procedure>(&mut self, reply: Reply<P>, response: &P::Response<'_>) -> Result<(), RespondError> {
-        let room = self.machine.response_room(&mut self.parts, self.now, reply.id)?;
+        let room = self.machine.response_room(self.storage, self.now, reply.id)?;
         let limit = room.len() as u16;
         match encode(response, room) {
-            Some(len) => self.machine.respond(&mut self.parts, reply.id, len),
+            Some(len) => self.machine.respond(self.storage, reply.id, len),
             None => {
                 self.refuse_request(reply.id, Refusal::ResponseTooLarge);
                 Err(RespondError::TooLarge { limit })
@@ -81,12 +83,12 @@ impl<'a> Context<'a> {
     }
 
     pub(crate) fn refuse_request(&mut self, request: RequestId, refusal: Refusal) {
-        let _ = self.machine.refuse(&mut self.parts, self.now, request, refusal);
+        let _ = self.machine.refuse(self.storage, self.now, request, refusal);
     }
 
     /// Says that an orphaned request will not be answered: its slot is free for the session of today.
     pub fn abandon<P: Procedure>(&mut self, reply: Reply<P>) {
-        self.machine.abandon(&mut self.parts, reply.id);
+        self.machine.abandon(self.storage, reply.id);
     }
 
     /// Calls a procedure of the peer. The call ends within `timeout`: with a [`Message::Response`] or with
@@ -99,17 +101,17 @@ impl<'a> Context<'a> {
     /// [`Message::Response`]: crate::Message::Response
     /// [`Event::CallFailed`]: crate::Event::CallFailed
     pub fn call<P: Procedure>(&mut self, timeout: Duration, request: &P::Request<'_>) -> Result<Pending<P>, SendError> {
-        let (slot, room) = self.machine.call_room(&mut self.parts, self.now)?;
+        let (slot, room) = self.machine.call_room(self.storage, self.now)?;
         let limit = room.len() as u16;
         let len = encode(request, room).ok_or(SendError::TooLarge { limit })?;
         let key = const { P::DECLARATION.key() };
-        let call = self.machine.call(&mut self.parts, slot, key, P::SEMANTICS, timeout, len)?;
+        let call = self.machine.call(self.storage, slot, key, P::SEMANTICS, timeout, len)?;
         Ok(Pending { call, procedure: PhantomData })
     }
 
     /// Gives a call up. It still ends as it would, only sooner.
     pub fn cancel<P>(&mut self, pending: &Pending<P>) {
-        self.machine.cancel(&mut self.parts, self.now, pending.call);
+        self.machine.cancel(self.storage, self.now, pending.call);
     }
 
     /// Sends a notification: reliably, in order, exactly once while the session lasts.
@@ -118,10 +120,10 @@ impl<'a> Context<'a> {
     ///
     /// See [`SendError`].
     pub fn notify<N: Notification>(&mut self, payload: &N::Payload<'_>) -> Result<(), SendError> {
-        let room = self.machine.notify_room(&mut self.parts, self.now)?;
+        let room = self.machine.notify_room(self.storage, self.now)?;
         let limit = room.len() as u16;
         let len = encode(payload, room).ok_or(SendError::TooLarge { limit })?;
-        self.machine.notify(&mut self.parts, const { N::DECLARATION.key() }, len)
+        self.machine.notify(self.storage, const { N::DECLARATION.key() }, len)
     }
 
     /// Publishes a value, once, in place of one of the same topic that still waits for the line.
@@ -131,13 +133,13 @@ impl<'a> Context<'a> {
     /// See [`SendError`].
     pub fn publish<T: Topic>(&mut self, payload: &T::Payload<'_>) -> Result<(), SendError> {
         let key = const { T::DECLARATION.key() };
-        let (slot, room) = self.machine.publish_room(&mut self.parts, self.now, key)?;
+        let (slot, room) = self.machine.publish_room(self.storage, self.now, key)?;
         let limit = room.len();
         // The room may hold one that waits, which is not to be lost to one that does not fit.
         let fits = postcard::experimental::serialized_size(payload).is_ok_and(|size| size <= limit);
         let len = if fits { encode(payload, room) } else { None };
         let len = len.ok_or(SendError::TooLarge { limit: limit as u16 })?;
-        self.machine.publish(&mut self.parts, slot, key, len)
+        self.machine.publish(self.storage, slot, key, len)
     }
 
     /// What the peer shows as the digest of the interface that it understands.

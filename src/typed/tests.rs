@@ -73,11 +73,11 @@ impl Link {
         }
     }
 
-    fn client(&mut self) -> Context<'_> {
+    fn client(&mut self) -> Context<'_, Memory> {
         Context::new(&mut self.client, self.now)
     }
 
-    fn server(&mut self) -> Context<'_> {
+    fn server(&mut self) -> Context<'_, Memory> {
         Context::new(&mut self.server, self.now)
     }
 

@@ -12,8 +12,13 @@ use super::buffer::move_up;
 /// The most data bytes in one piece. Its code is 0xFF, and it stands for no zero.
 const MAX_PIECE: usize = 254;
 
-/// Zeros are looked for a machine word at a time.
-const WORD_LEN: usize = size_of::<usize>();
+/// Zeros are looked for a word at a time; a byte where code is dear and frames are short.
+#[cfg(target_pointer_width = "64")]
+type Word = u64;
+#[cfg(not(target_pointer_width = "64"))]
+type Word = u8;
+
+const WORD_LEN: usize = size_of::<Word>();
 
 /// The most bytes that COBS adds to `len` bytes of data, without the delimiter: ⌈`len` / 254⌉, but
 /// 1 for no data.
@@ -24,13 +29,15 @@ pub const fn overhead(len: usize) -> usize {
 /// Encodes `buf[1..=len]` and returns `n`, such that `buf[..n]` is the frame with its delimiter.
 ///
 /// `None`, and an unchanged `buf`, when that is shorter than `len + overhead(len) + 1`: the most
-/// that data of this length can need, whether or not these do.
-pub(crate) fn encode_in_place(buf: &mut [u8], len: usize) -> Option<usize> {
+/// that data of this length can need, whether or not these do. `None` also for 254 bytes or more without a zero, if not
+/// `HAS_LONG_RUNS`: then a part of `buf` has changed.
+pub(crate) fn encode_in_place<const HAS_LONG_RUNS: bool>(buf: &mut [u8], len: usize) -> Option<usize> {
     let max = len.checked_add(overhead(len))?.checked_add(1)?;
     let frame = buf.get_mut(..max)?;
     let inserted = match encode_short_runs(frame.get_mut(..=len)?) {
         Ok(()) => 0,
-        Err(code) => encode_long_runs(frame.get_mut(code..)?, len.checked_sub(code)?)?,
+        Err(code) if HAS_LONG_RUNS => encode_long_runs(frame.get_mut(code..)?, len.checked_sub(code)?)?,
+        Err(_) => return None,
     };
     let end = len.checked_add(inserted)?.checked_add(1)?;
     *frame.get_mut(end)? = 0;
@@ -165,7 +172,7 @@ fn last_zero(data: &[u8]) -> Option<usize> {
 
 /// The zeros among the first [`WORD_LEN`] bytes of a slice: of each the highest bit, the first byte
 /// being the lowest.
-struct Zeros(usize);
+struct Zeros(Word);
 
 impl Zeros {
     #[inline(always)]
@@ -178,8 +185,8 @@ impl Zeros {
 
     #[inline(always)]
     fn of_word(word: [u8; WORD_LEN]) -> Self {
-        const LOW_BITS: usize = usize::MAX / 255 * 0x7F;
-        let word = usize::from_le_bytes(word);
+        const LOW_BITS: Word = Word::MAX / 255 * 0x7F;
+        let word = Word::from_le_bytes(word);
         // The sum does not carry from one byte into the next, so no zero hides or feigns another.
         Self(!((word & LOW_BITS).wrapping_add(LOW_BITS) | word | LOW_BITS))
     }

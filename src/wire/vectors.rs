@@ -81,7 +81,7 @@ fn rows(records: &[Record], key: &'static str) -> impl Iterator<Item = Vec<&'sta
 fn stuffed(frame: &[u8]) -> Vec<u8> {
     let mut buf = vec![0; frame.len() + frame.len().div_ceil(254) + 2];
     buf[1..=frame.len()].copy_from_slice(frame);
-    let len = encode_in_place(&mut buf, frame.len()).unwrap();
+    let len = encode_in_place::<true>(&mut buf, frame.len()).unwrap();
     buf.truncate(len);
     buf
 }

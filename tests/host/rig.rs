@@ -41,7 +41,7 @@ pub struct Effects {
 pub fn device<P: Port>(
     port: P,
     effects: Arc<Effects>,
-) -> Node<P, HostBuffers, { frame_len(1024) }, impl FnMut(&mut Context<'_>, Message<'_>)> {
+) -> Node<P, HostBuffers, { frame_len(1024) }, impl FnMut(&mut Context<'_, HostBuffers>, Message<'_>)> {
     let mut sum = 0;
     host::node(port).serve::<Device>(move |context, message| match message {
         Device::Add(number, reply) => {
@@ -124,7 +124,7 @@ pub fn temporary(name: &str) -> PathBuf {
 pub fn server<S: Storage + 'static>(
     max_clients: usize,
     storage: fn() -> S,
-) -> UdpServer<S, impl FnMut(ClientId, &mut Context<'_>, Message<'_>) + Send> {
+) -> UdpServer<S, impl FnMut(ClientId, &mut Context<'_, S>, Message<'_>) + Send> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let mut sums = HashMap::new();
     UdpServer::new(socket, Config::from_os(), max_clients, storage).unwrap().serve::<Device>(

@@ -197,7 +197,7 @@ impl Sizes {
             Sizes::Usual => Parts::new::<48, 2, 2, 2, 1, 1, 12, 64>(now, config),
             Sizes::Wide => Parts::new::<600, 4, 4, 4, 4, 2, 32, 618>(now, config),
             Sizes::Many => Parts::new::<100, 32, 32, 16, 16, 4, 128, 116>(now, config),
-            Sizes::ClientOnly => Parts::new::<48, 4, 0, 2, 0, 0, 12, 64>(now, config),
+            Sizes::ClientOnly => Parts::new::<48, 4, 0, 2, 1, 0, 12, 64>(now, config),
             Sizes::ServerOnly => Parts::new::<64, 0, 4, 0, 2, 0, 12, 80>(now, config),
         }
     }

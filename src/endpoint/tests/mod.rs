@@ -5,6 +5,7 @@ mod memory;
 mod numbers;
 mod odd;
 mod others;
+mod roles;
 
 use std::vec::Vec;
 

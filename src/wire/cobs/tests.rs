@@ -17,7 +17,7 @@ pub(in crate::wire) fn encode(data: &[u8]) -> Vec<u8> {
     // Just large enough, and full of what must not show.
     let mut buf = vec![0xEE; data.len() + overhead(data.len()) + 1];
     buf[1..=data.len()].copy_from_slice(data);
-    let len = encode_in_place(&mut buf, data.len()).unwrap();
+    let len = encode_in_place::<true>(&mut buf, data.len()).unwrap();
     buf.truncate(len);
     buf
 }
@@ -97,17 +97,17 @@ fn a_buffer_without_room_for_the_worst_case_is_refused_and_left_alone() {
         for room in 0..=len + overhead(len) {
             let mut buf: Vec<u8> = (0..room).map(|i| i as u8).collect();
             let before = buf.clone();
-            assert_eq!(encode_in_place(&mut buf, len), None);
+            assert_eq!(encode_in_place::<true>(&mut buf, len), None);
             assert_eq!(buf, before);
         }
     }
-    assert_eq!(encode_in_place(&mut [0; 64], usize::MAX), None);
+    assert_eq!(encode_in_place::<true>(&mut [0; 64], usize::MAX), None);
 }
 
 #[test]
 fn bytes_behind_the_frame_are_left_alone() {
     let mut buf = [0xEE; 600];
-    assert_eq!(encode_in_place(&mut buf, 509), Some(513));
+    assert_eq!(encode_in_place::<true>(&mut buf, 509), Some(513));
     assert_eq!(buf[513..], [0xEE; 600 - 513]);
 }
 

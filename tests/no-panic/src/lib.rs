@@ -117,7 +117,7 @@ pub struct Application {
 }
 
 impl Application {
-    pub fn handle(&mut self, context: &mut Context<'_>, message: <Machine<'static> as Interface>::Incoming<'_>) {
+    pub fn handle(&mut self, context: &mut Context<'_, Memory>, message: <Machine<'static> as Interface>::Incoming<'_>) {
         match message {
             Machine::PayOut(order, reply) => {
                 let left =
@@ -136,7 +136,7 @@ impl Application {
         }
     }
 
-    pub fn answer(&mut self, context: &mut Context<'_>) {
+    pub fn answer(&mut self, context: &mut Context<'_, Memory>) {
         match self.later.take() {
             Some(reply) if any() == 0 => context.abandon(reply),
             Some(reply) => context.reply(reply, &any_mode()),
