@@ -25,6 +25,13 @@ pub trait Storage {
 
     /// The slices. Their lengths must never change.
     fn parts(&mut self) -> Parts<'_>;
+
+    /// The slices as far as they can be used. [`Buffers`] has checked that at compile time.
+    #[doc(hidden)]
+    #[inline]
+    fn lent(&mut self) -> Parts<'_> {
+        self.parts().fitted()
+    }
 }
 
 /// The slices that an endpoint works on. Build them for [`Storage`] where sizes are known only at run time.
@@ -77,12 +84,6 @@ impl Parts<'_> {
             ..self
         }
     }
-}
-
-/// The slices of a storage, as far as they can be used.
-#[inline]
-pub(crate) fn lent<S: Storage>(storage: &mut S) -> Parts<'_> {
-    storage.parts().fitted()
 }
 
 /// Half of the sequences of one-way messages.
@@ -223,6 +224,7 @@ impl<
     const NOTIFY_IN: usize = NOTIFY_IN;
     const PUBLISH: usize = PUBLISH;
 
+    #[inline(always)]
     fn parts(&mut self) -> Parts<'_> {
         Parts {
             payload: PAYLOAD,
@@ -238,6 +240,11 @@ impl<
             publish_payloads: self.publish_payloads.as_flattened_mut(),
             sent: &mut self.sent,
         }
+    }
+
+    #[inline(always)]
+    fn lent(&mut self) -> Parts<'_> {
+        self.parts()
     }
 }
 

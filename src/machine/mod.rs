@@ -15,7 +15,7 @@ use crate::recovery::{Received, RoundTrip, Sent};
 use crate::rpc::{Call, Calls, Replies, RequestId, Semantics};
 use crate::session::{Answer, Handshake, Limiter, Owed};
 use crate::stats::{Stats, count};
-use crate::storage::{Parts, Storage, lent, room_of};
+use crate::storage::{Parts, Storage, room_of};
 use crate::story::{Story, tell};
 use crate::time::{Duration, Instant, Stamp};
 use crate::wire::{MAX_SLOTS, Offer, frame_len, payload_len, time_to_live};
@@ -213,7 +213,7 @@ impl Machine {
         let limit = self.open_for(storage)?;
         let usable = self.usable_calls(storage);
         let slot = self.calls(storage).vacant(usable)?;
-        let parts = lent(storage);
+        let parts = storage.lent();
         Ok((slot, room_of(parts.call_payloads, parts.payload, usize::from(slot), limit)))
     }
 
@@ -245,7 +245,7 @@ impl Machine {
         self.advance(now);
         let limit = self.max_payload(storage);
         let slot = self.replies(storage).awaiting(request)?;
-        let parts = lent(storage);
+        let parts = storage.lent();
         Ok(room_of(parts.reply_payloads, parts.payload, usize::from(slot), limit))
     }
 
@@ -282,7 +282,7 @@ impl Machine {
         self.advance(now);
         let limit = self.open_for(storage)?;
         let slot = self.out.with(storage).0.notifies.vacant()?;
-        let parts = lent(storage);
+        let parts = storage.lent();
         Ok(room_of(parts.notify_payloads, parts.payload, slot, limit))
     }
 
@@ -301,7 +301,7 @@ impl Machine {
         self.advance(now);
         let limit = self.open_for(storage)?;
         let slot = self.publishes(storage).vacant(key)?;
-        let parts = lent(storage);
+        let parts = storage.lent();
         Ok((slot, room_of(parts.publish_payloads, parts.payload, slot, limit)))
     }
 
@@ -364,7 +364,7 @@ impl Machine {
         if S::NOTIFY_IN == 0 {
             return None;
         }
-        let Parts { held, held_payloads, payload, .. } = lent(storage);
+        let Parts { held, held_payloads, payload, .. } = storage.lent();
         Held { state: &mut self.held, slots: held, payloads: held_payloads, payload }.poll()
     }
 
@@ -413,7 +413,7 @@ impl Machine {
 
     /// Bytes of the largest payload that may be sent now.
     pub(crate) fn max_payload<S: Storage>(&self, storage: &mut S) -> usize {
-        lent(storage).payload.min(payload_len(self.frame_limit(storage)))
+        storage.lent().payload.min(payload_len(self.frame_limit(storage)))
     }
 
     pub(crate) fn free_calls<S: Storage>(&self, storage: &mut S) -> usize {
@@ -422,18 +422,18 @@ impl Machine {
 
     /// Slots that both sides have for calls of this node.
     fn usable_calls<S: Storage>(&self, storage: &mut S) -> usize {
-        let own = lent(storage).calls.len().min(MAX_SLOTS);
+        let own = storage.lent().calls.len().min(MAX_SLOTS);
         self.handshake.session().map_or(own, |session| own.min(usize::from(session.peer.offer.slots)))
     }
 
     /// The largest frame that both sides can handle.
     fn frame_limit<S: Storage>(&self, storage: &mut S) -> usize {
-        let own = frame_len(lent(storage).payload);
+        let own = frame_len(storage.lent().payload);
         self.handshake.session().map_or(own, |session| own.min(usize::from(session.peer.offer.frame)))
     }
 
     fn offer<S: Storage>(&self, storage: &mut S) -> Offer {
-        let parts = lent(storage);
+        let parts = storage.lent();
         Offer {
             frame: frame_len(parts.payload) as u16,
             slots: parts.replies.len().min(MAX_SLOTS) as u8,
@@ -492,7 +492,7 @@ impl Machine {
         let unconfirmed = if S::NOTIFY_OUT > 0 { out.notifies.end_session() } else { 0 };
         out.publishes.end_session();
         *out.ping = Ping::Idle;
-        let parts = lent(storage);
+        let parts = storage.lent();
         let mut held =
             Held { state: &mut self.held, slots: parts.held, payloads: parts.held_payloads, payload: parts.payload };
         if S::NOTIFY_IN > 0 {
@@ -546,7 +546,7 @@ impl Machine {
     fn check_invariants<S: Storage>(&mut self, storage: &mut S) {
         if cfg!(debug_assertions) {
             self.received.check_invariants();
-            self.sent.check_invariants(lent(storage).sent);
+            self.sent.check_invariants(storage.lent().sent);
             self.out.with(storage).0.check_invariants();
             debug_assert!(self.is_connected() || self.out.ping == Ping::Idle);
         }

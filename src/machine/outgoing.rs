@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use crate::oneway::{Notifies, NotifiesState, Publishes, PublishesState};
 use crate::recovery::{MessageId, Transmission};
 use crate::rpc::{Calls, CallsState, Replies, RepliesState};
-use crate::storage::{Storage, lent};
+use crate::storage::{Storage};
 use crate::time::{Duration, Instant};
 use crate::wire::WireMessage;
 
@@ -58,7 +58,7 @@ impl OutgoingState {
 
     /// Joins the state with its memory; the log of transmissions comes apart.
     pub(super) fn with<'a, S: Storage>(&'a mut self, storage: &'a mut S) -> (Outgoing<'a, S>, &'a mut [Transmission]) {
-        let parts = lent(storage);
+        let parts = storage.lent();
         let payload = parts.payload;
         let outgoing = Outgoing {
             calls: Calls { state: &mut self.calls, slots: parts.calls, payloads: parts.call_payloads, payload },

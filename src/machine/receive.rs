@@ -10,7 +10,7 @@ use crate::recovery::{Ack, Arrival};
 use crate::rpc::{Call, Incoming, Reply, RequestId};
 use crate::session::{Answer, Verdict};
 use crate::stats::count;
-use crate::storage::{Storage, lent};
+use crate::storage::{Storage};
 use crate::story::{Foreign, Story, Unreadable, Useless, tell};
 use crate::time::{Duration, Instant};
 use crate::wire::{
@@ -383,7 +383,7 @@ impl Machine {
                 }
             }
             WireMessage::Notify(notify) if S::NOTIFY_IN > 0 => {
-                let parts = lent(storage);
+                let parts = storage.lent();
                 let mut held = Held {
                     state: &mut self.held,
                     slots: parts.held,
@@ -457,11 +457,11 @@ fn check_messages<S: Storage>(mut messages: WireMessages<'_>, storage: &mut S) -
     while let Some(message) = messages.next() {
         let asks = match message.ok()? {
             WireMessage::Request { slot, .. } | WireMessage::Cancel { slot, .. } => {
-                lent(storage).replies.get(usize::from(slot))?;
+                storage.lent().replies.get(usize::from(slot))?;
                 true
             }
             WireMessage::Response { slot, .. } | WireMessage::Refusal { slot, .. } => {
-                lent(storage).calls.get(usize::from(slot))?;
+                storage.lent().calls.get(usize::from(slot))?;
                 true
             }
             WireMessage::Notify(_) | WireMessage::Ping => true,

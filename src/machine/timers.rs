@@ -5,7 +5,7 @@ use super::{Listening, Machine};
 use crate::event::SessionEnd;
 use crate::session::Answer;
 use crate::stats::count;
-use crate::storage::{Storage, lent};
+use crate::storage::{Storage};
 use crate::story::{Story, tell};
 use crate::time::{Duration, Instant};
 
@@ -63,7 +63,7 @@ impl Machine {
         let lease_end = self.heard_at + Duration::from_micros(u64::from(self.config.lease));
         let keepalive = (self.out.ping == Ping::Idle).then(|| self.keepalive_at());
         let ack = self.received.ack_at(self.now, &self.round_trip);
-        let lost = self.sent.lost_at(lent(storage).sent, self.now, self.patient(self.round_trip.lost_micros()));
+        let lost = self.sent.lost_at(storage.lent().sent, self.now, self.patient(self.round_trip.lost_micros()));
         let probe = if self.can_send(storage, window) { None } else { self.probe_at(storage) };
         [Some(lease_end), keepalive, self.suspect_at(), ack, lost, probe].into_iter().flatten().min()
     }
