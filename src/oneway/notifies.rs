@@ -3,7 +3,7 @@
 use crate::event::SendError;
 use crate::recovery::MessageId;
 use crate::storage::{move_payload, stored};
-use crate::wire::{OneWay, WireMessage};
+use crate::wire::{OneWay, OutMessage};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -72,7 +72,7 @@ pub(crate) struct Notifies<'a> {
     pub(crate) payload: usize,
 }
 
-impl Notifies<'_> {
+impl<'a> Notifies<'a> {
     /// The slot of the next one.
     pub(crate) fn vacant(&self) -> Result<usize, SendError> {
         if usize::from(self.state.len) >= self.slots.len() {
@@ -112,11 +112,11 @@ impl Notifies<'_> {
         })
     }
 
-    pub(crate) fn message(&self, sequence: u16) -> Option<WireMessage<'_>> {
+    pub(crate) fn into_message(self, sequence: u16) -> Option<OutMessage<'a>> {
         let offset = sequence.wrapping_sub(self.state.base);
         let slot = self.slot(offset)?;
         let payload = stored(self.payloads, self.payload, self.index(offset), slot.len);
-        Some(WireMessage::Notify(OneWay { sequence, key: slot.key, payload }))
+        Some(OutMessage::notify(OneWay { sequence, key: slot.key, payload }))
     }
 
     /// The notify goes out in packet `number`; says how to name it, and whether it had been sent before.

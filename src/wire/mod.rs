@@ -20,8 +20,10 @@ pub(crate) use check::{CHECK_LEN, End, Seed, plain_check, session_id, split_chec
 pub(crate) use cobs::encode_in_place;
 pub(crate) use header::{AckField, BITMAP_REACH, Header};
 pub(crate) use hello::{Hello, HelloError, Offer, VERSION, VersionRefusal};
-pub(crate) use message::{MessageWriter, OneWay, WireMessage, WireMessages, time_to_live};
-pub(crate) use number::{PacketNumber, number_len, restore, restore_ack};
+#[cfg(test)]
+pub(crate) use message::said;
+pub(crate) use message::{MessageWriter, OneWay, OutMessage, WireMessage, WireMessages, time_to_live};
+pub(crate) use number::{PacketNumber, distance, number_len, restore, restore_ack};
 
 /// First byte of a HELLO (`PROTOCOL.md §4`).
 pub(crate) const KIND_HELLO: u8 = 0x01;
