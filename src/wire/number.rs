@@ -42,8 +42,9 @@ pub(crate) const fn number_len(number: u32, base: u32) -> usize {
 
 /// The number with the low `len` bytes `truncated` that is nearest to `expected` (RFC 9000 A.3).
 pub(crate) const fn restore(truncated: u32, len: usize, expected: PacketNumber) -> PacketNumber {
-    let low = nearest(truncated, len, expected.low);
-    let is_behind = distance(expected.low, low) < 0;
+    let ahead = one_less_ahead(truncated, len, expected.low);
+    let low = expected.low.wrapping_add(ahead.cast_unsigned()).wrapping_add(1);
+    let is_behind = ahead < -1;
     let mut restored = PacketNumber { high: expected.high, low };
     if is_behind && low > expected.low {
         if expected.high == 0 {
@@ -64,17 +65,17 @@ pub(crate) const fn restore(truncated: u32, len: usize, expected: PacketNumber) 
 /// The peer gives an ack number the bytes that its packet had, so the rule of [`number_len`] makes this unambiguous
 /// as well.
 pub(crate) const fn restore_ack(truncated: u32, len: usize, base: u32, next: PacketNumber) -> Option<u32> {
-    let low = nearest(truncated, len, base);
+    let low = base.wrapping_add(one_less_ahead(truncated, len, base).cast_unsigned()).wrapping_add(1);
     let was_sent = if next.high == 0 { low < next.low } else { distance(low, next.low) > 0 };
     if was_sent { Some(low) } else { None }
 }
 
-/// The number with the low `len` bytes `truncated` that is nearest to `expected`, the higher one if two are as near.
-const fn nearest(truncated: u32, len: usize, expected: u32) -> u32 {
+/// How far the number with the low `len` bytes `truncated` that is nearest to `expected`, the higher one if two are as
+/// near, lies ahead of it, less one: so that half a window ahead is not taken for half a window behind.
+const fn one_less_ahead(truncated: u32, len: usize, expected: u32) -> i32 {
     let unused = 32_u32.wrapping_sub(8 * len as u32);
     let ahead = truncated.wrapping_sub(expected).wrapping_sub(1);
-    let ahead = ahead.wrapping_shl(unused).cast_signed().wrapping_shr(unused);
-    expected.wrapping_add(ahead.cast_unsigned()).wrapping_add(1)
+    ahead.wrapping_shl(unused).cast_signed().wrapping_shr(unused)
 }
 
 #[cfg(test)]
