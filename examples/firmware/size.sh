@@ -27,8 +27,8 @@ unset RUSTUP_TOOLCHAIN CARGO_ENCODED_RUSTFLAGS RUSTC_WRAPPER RUSTC_WORKSPACE_WRA
 programs=target/thumbv6m-none-eabi/release
 if [ "$mode" = --where ]; then
   for program in server client both; do
-    python3 where.py "$programs/$program"
+    python3 ../measure/where.py "$programs/$program"
   done
   exit
 fi
-python3 measure.py "$programs" ../size.json "$mode"
+python3 ../measure/size.py "$programs" ../size.json "$mode"

@@ -102,7 +102,7 @@ impl Lamp {
     }
 }
 
-/// Notes the size of `node` in a section that is not loaded, for `measure.py`.
+/// Notes the size of `node` in a section that is not loaded, for `size.sh`.
 pub fn note_size<T>(_node: &T) {
     // SAFETY: no instruction, only data aside of the program.
     unsafe {

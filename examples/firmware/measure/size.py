@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures the programs in this directory: flash, static memory, and the deepest stack that any of them can reach.
+"""Measures the programs of `size`: flash, static memory, and the deepest stack that any of them can reach.
 
 The stack is an upper bound: the compiler notes the frame of each function in `.stack_sizes`, the machine code says who calls
 whom, and a call through a pointer may reach every function whose address is kept anywhere. What has no bound, recursion, is an
@@ -8,18 +8,14 @@ error. Nothing here has to be run for it, and no path can be forgotten.
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+from elf import run
+
 PROGRAMS = ["server", "client", "both"]
-TOOLS = "22"
 # Another release of the compiler may differ by so much without a word.
 TOLERANCE = 0.01
-
-
-def run(tool, *arguments):
-    return subprocess.run([f"{tool}-{TOOLS}", *map(str, arguments)], check=True, capture_output=True, text=True).stdout
 
 
 class Program:
@@ -30,6 +26,7 @@ class Program:
         self.sections = self.read_sections()
         self.functions, self.names = self.read_symbols()
         self.frames = self.read_frames()
+        self.assembly = {}
         self.calls, self.through_pointer = self.read_calls()
 
     def read_sections(self):
@@ -106,9 +103,8 @@ class Program:
                 size += 4 * (int(last[1:]) - int(first[1:]) + 1 if last else 1)
         elif word == "sub" and (amount := re.match(r"sp, #(0x[0-9a-f]+|\d+)", operands)):
             size = int(amount[1], 0)
-        elif "sp" in operands and word in ("mov", "add") and operands.startswith("sp,") and not re.match(r"sp, #", operands):
+        elif word in ("mov", "add") and operands.startswith("sp, r"):
             sys.exit(f"cannot tell the frame of {self.names.get(function)}: {word} {operands}")
-        self.assembly = getattr(self, "assembly", {})
         self.assembly[function] = self.assembly.get(function, 0) + size
 
     def kept_addresses(self):
@@ -141,7 +137,7 @@ class Program:
                 callees |= kept
             deepest = max((visit(callee) for callee in callees), default=(0, []))
             path.pop()
-            frame = self.frames.get(function, getattr(self, "assembly", {}).get(function, 0))
+            frame = self.frames.get(function, self.assembly.get(function, 0))
             depths[function] = (frame + deepest[0], [(frame, self.names.get(function, hex(function)))] + deepest[1])
             return depths[function]
 

@@ -1,52 +1,22 @@
 #!/usr/bin/env python3
 """Says where the flash of a program goes, and who calls the helpers that a Cortex-M0 needs for what its instructions cannot do.
 
-Code that was inlined is counted where it was written, but code of the core library where it is used. Size of a program's own data
-is not counted.
+Code that was inlined is counted where it was written, but code of the core library where it is used.
 """
 
 import re
-import subprocess
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
-TOOLS = "22"
+from elf import run, sources
+
 HELPERS = re.compile(r"__aeabi_(u?idiv|u?idivmod|u?ldivmod|lmul|l[al]s[lr]|lcmp|ulcmp|mem)|__clzsi2|memmove|memcpy|memset|memcmp|panic")
-
-
-def run(tool, *arguments, text=None):
-    return subprocess.run([f"{tool}-{TOOLS}", *arguments], check=True, capture_output=True, text=True, input=text).stdout
-
-
-def short(path):
-    """A source file without the directories that only this machine has."""
-    for pattern, name in [
-        (r".*/library/(.*)", r"\1"),
-        (r".*/([\w-]+)-\d+\.\d+\.\d+[^/]*/(src/.*)", r"\1/\2"),
-        (r".*/examples/firmware/size/(.*)", r"the program/\1"),
-        (r".*/(src/.*)", r"bowline/\1"),
-    ]:
-        if re.match(pattern, path):
-            return re.sub(pattern, name, path)
-    return path
 
 
 def ring(file):
     """`bowline/src/machine/receive.rs` is of `bowline/src/machine`."""
     return file.rsplit("/", 1)[0] if file.count("/") > 2 or not file.startswith("bowline") else file
-
-
-def sources(program, addresses):
-    """For each address the file, line and function that it belongs to."""
-    asked = "".join(f"{address:#x}\n" for address in addresses)
-    answers = run("llvm-symbolizer", f"--obj={program}", "--inlines", text=asked).strip().split("\n\n")
-    found = {}
-    for address, answer in zip(addresses, answers, strict=True):
-        lines = answer.splitlines()
-        frames = [(short(where.rsplit(":", 2)[0]), where.split(":")[-2], name) for name, where in zip(lines[::2], lines[1::2])]
-        found[address] = next((frame for frame in frames if not frame[0].startswith("core/")), frames[-1])
-    return found
 
 
 def main():
