@@ -3,32 +3,22 @@
 #![no_std]
 #![no_main]
 
-use bowline::drivers::blocking::{Frames, Node};
+use bowline::drivers::LinkEvent;
+use bowline::drivers::blocking::{self, Frames, Node};
 use bowline::drivers::uart::Uart;
-use bowline::{Buffers, Config, Incarnation, frame_len};
+use bowline::typed::Context;
+use bowline::{Buffers, Config, Incarnation, Message, frame_len};
 use cortex_m_rt::entry;
+use embedded_io::ErrorKind;
 use size::device::{Device, Motion, Show, Switch, Turn, Uptime};
-use size::{Port, now, random};
+use size::{Lamp, Port, note_size, now, random};
+
+type Memory = Buffers<48, 2, 2, 0, 0, 0, 6>;
 
 #[entry]
 fn main() -> ! {
-    let port = Port::start();
-    let config = Config::new(Incarnation::random(u64::from(random()) << 32 | u64::from(random())));
-    let mut position = 0_i32;
-    let mut is_lit = false;
-    let mut node = Node::new(Uart::new(port, now), config, Buffers::<48, 2, 2, 0, 0, 0, 6>::new(), Frames::<{ frame_len(48) }>::new())
-        .serve::<Device>(|context, message| match message {
-            Device::Turn(motion, reply) => {
-                position = position.wrapping_add(motion.steps);
-                context.reply(reply, &position);
-            }
-            Device::Switch(lit, reply) => {
-                is_lit = lit;
-                context.reply(reply, &());
-            }
-            Device::Uptime((), reply) => context.reply(reply, &size::micros()),
-            Device::Show(text, reply) => context.reply(reply, &(text.len() as u8)),
-        });
+    let mut node = start();
+    note_size(&node);
     loop {
         let motion = Motion { motor: 1, steps: 100 };
         if let Ok(position) = node.call::<Turn>(&motion)
@@ -38,4 +28,31 @@ fn main() -> ! {
             let _ = node.call::<Show>(if uptime > 60_000 { &"long" } else { &"short" });
         }
     }
+}
+
+/// A function of its own, so that what is needed to put the node together is not on the stack for ever.
+#[inline(never)]
+fn start() -> Node<
+    impl blocking::Port<Error = ErrorKind>,
+    Memory,
+    { frame_len(48) },
+    impl FnMut(&mut Context<'_, Memory>, Message<'_>),
+    impl FnMut(LinkEvent<ErrorKind>),
+> {
+    let port = Uart::new(Port::start(), now);
+    let config = Config::new(Incarnation::random(u64::from(random()) << 32 | u64::from(random())));
+    let mut position = 0_i32;
+    let mut lamp = Lamp;
+    Node::new(port, config, Memory::new(), Frames::new()).serve::<Device>(move |context, message| match message {
+        Device::Turn(motion, reply) => {
+            position = position.wrapping_add(motion.steps);
+            context.reply(reply, &position);
+        }
+        Device::Switch(lit, reply) => {
+            lamp.switch(lit);
+            context.reply(reply, &());
+        }
+        Device::Uptime((), reply) => context.reply(reply, &size::micros()),
+        Device::Show(text, reply) => context.reply(reply, &(text.len() as u8)),
+    })
 }
