@@ -298,18 +298,14 @@ fn seal(
 
 impl<S: Storage> Outgoing<'_, S> {
     /// Whether all that waits fits into `room` bytes.
-    fn waits_for_at_most(&self, room: usize, window: u16) -> bool {
-        let mut room = Some(room);
-        let mut take = |len| room = room.and_then(|room| room.checked_sub(len));
-        if S::REPLIES > 0 {
-            self.replies.waiting_lens().for_each(&mut take);
-        }
-        if S::CALLS > 0 {
-            self.calls.waiting_lens().for_each(&mut take);
-        }
-        if S::NOTIFY_OUT > 0 {
-            self.notifies.waiting_lens(window).for_each(&mut take);
-        }
-        room.is_some()
+    fn waits_for_at_most(&self, mut room: usize, window: u16) -> bool {
+        let mut fits = |len| {
+            let rest = room.checked_sub(len);
+            room = rest.unwrap_or(room);
+            rest.is_some()
+        };
+        (S::REPLIES == 0 || self.replies.waiting_lens().all(&mut fits))
+            && (S::CALLS == 0 || self.calls.waiting_lens().all(&mut fits))
+            && (S::NOTIFY_OUT == 0 || self.notifies.waiting_lens(window).all(&mut fits))
     }
 }

@@ -159,7 +159,7 @@ impl Sent {
         }
         let largest = ack.largest.get() as u32;
         let mut sample = None;
-        for offset in 0..self.len {
+        for offset in self.first_from(log, largest.wrapping_sub(BITMAP_REACH))..self.len {
             let index = self.index(log, offset);
             let Some(entry) = log.get_mut(index) else { break };
             let behind = largest.wrapping_sub(entry.number);
@@ -227,6 +227,21 @@ impl Sent {
                 break;
             }
         }
+    }
+
+    /// The place of the first entry whose packet has this number or a higher one.
+    fn first_from(&self, log: &[Transmission], number: u32) -> u16 {
+        let (mut low, mut high) = (0, self.len);
+        while low < high {
+            let middle = low.midpoint(high);
+            let is_below = |entry: &Transmission| entry.number.wrapping_sub(number) > u32::MAX / 2;
+            if self.entry(log, middle).is_some_and(is_below) {
+                low = middle.saturating_add(1);
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 
     fn trim(&mut self, log: &[Transmission]) {
