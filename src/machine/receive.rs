@@ -75,6 +75,8 @@ struct OpenPacket {
     number_len: usize,
     is_eliciting: bool,
     has_news: bool,
+    /// Whether a message has come before.
+    has_repeated: bool,
     must_come_again: bool,
 }
 
@@ -91,6 +93,8 @@ enum Delivered<'f> {
     Message(Message<'f>),
     News,
     Old,
+    /// It says nothing new, and does not mean that the peer misses something.
+    Ping,
     Wait,
 }
 
@@ -125,7 +129,8 @@ impl<'f> Messages<'f> {
                     return Some(message);
                 }
                 Delivered::News => packet.has_news = true,
-                Delivered::Old => {}
+                Delivered::Old => packet.has_repeated = true,
+                Delivered::Ping => {}
                 Delivered::Wait => packet.must_come_again = true,
             }
         }
@@ -269,6 +274,7 @@ impl Machine {
                 number_len: header.number_len,
                 is_eliciting: is_eliciting.unwrap_or(false),
                 has_news: false,
+                has_repeated: false,
                 must_come_again: false,
             }),
         };
@@ -404,15 +410,14 @@ impl Machine {
                 self.leave(storage, SessionEnd::ClosedByPeer);
                 Delivered::News
             }
-            // It says nothing new: the ack goes at once.
-            WireMessage::Ping => return Delivered::Old,
+            WireMessage::Ping => Delivered::Ping,
             // A one-way message that is not taken here. (Others name slots that are not there: such packets are malformed.)
             _ => Delivered::News,
         };
         match delivered {
             Delivered::Old => count(&mut self.stats.duplicates),
             Delivered::Wait => count(&mut self.stats.deferred),
-            Delivered::Message(_) | Delivered::News => {}
+            Delivered::Message(_) | Delivered::News | Delivered::Ping => {}
         }
         delivered
     }
@@ -428,7 +433,7 @@ impl Machine {
                 packet.has_news,
             );
         }
-        if packet.is_eliciting && !packet.has_news {
+        if packet.has_repeated && !packet.has_news {
             self.repeat_overdue(storage);
         }
         self.check_invariants(storage);

@@ -271,18 +271,14 @@ fn seal(session: &Session, number: PacketNumber, acked: Option<u32>, writer: &mu
 
 impl<S: Storage> Outgoing<'_, S> {
     /// Whether all that waits fits into `room` bytes.
-    fn waits_for_at_most(&mut self, room: usize, window: u16) -> bool {
-        let mut waiting = 0_usize;
-        let mut add = |len| waiting = waiting.saturating_add(len);
-        if S::REPLIES > 0 {
-            self.replies().waiting_lens().for_each(&mut add);
-        }
-        if S::CALLS > 0 {
-            self.calls().waiting_lens().for_each(&mut add);
-        }
-        if S::NOTIFY_OUT > 0 {
-            self.notifies().waiting_lens(window).for_each(&mut add);
-        }
-        waiting <= room
+    fn waits_for_at_most(&mut self, mut room: usize, window: u16) -> bool {
+        let mut fits = |len| {
+            let rest = room.checked_sub(len);
+            room = rest.unwrap_or(room);
+            rest.is_some()
+        };
+        (S::REPLIES == 0 || self.replies().waiting_lens().all(&mut fits))
+            && (S::CALLS == 0 || self.calls().waiting_lens().all(&mut fits))
+            && (S::NOTIFY_OUT == 0 || self.notifies().waiting_lens(window).all(&mut fits))
     }
 }

@@ -195,6 +195,25 @@ fn a_lost_notify_is_sent_again_before_fresh_ones() {
 }
 
 #[test]
+fn lost_notifies_are_sent_again_in_the_order_of_their_losses_but_for_those_that_have_arrived() {
+    let mut sender = Sender::new();
+    (0..3).for_each(|key| sender.push(key).unwrap());
+    sender.send(3, 0);
+    for (lost, acked, sent) in [([2, 0, 1], 0, [2, 1]), ([1, 2, 1], 1, [2, 2])] {
+        lost.into_iter().for_each(|sequence| sender.notifies().repeat(MessageId::Notify { sequence }));
+        sender.notifies().check_invariants();
+        sender.acked(acked);
+        let mut sent = Vec::from(sent);
+        sent.dedup();
+        assert_eq!(sender.send(3, 1), sent);
+    }
+    (3..5).for_each(|key| sender.push(key).unwrap());
+    assert_eq!(sender.send(3, 2), [3, 4]);
+    [4, 2, 3].into_iter().for_each(|sequence| sender.notifies().repeat(MessageId::Notify { sequence }));
+    assert_eq!(sender.send(3, 3), [4, 2, 3], "places in the ring wrap");
+}
+
+#[test]
 fn at_the_end_of_a_session_what_was_sent_is_reported_and_what_waits_is_kept() {
     let mut sender = Sender::new();
     for key in 0..3 {

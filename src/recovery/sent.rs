@@ -1,10 +1,13 @@
 //! The log of transmissions: which message went out in which packet, and when (`PROTOCOL.md §9.2`).
 
 use crate::time::{Instant, Stamp};
-use crate::wire::{PacketNumber, distance, number_len};
+use crate::wire::{BITMAP_REACH, PacketNumber, distance, number_len};
 
 /// Packets in a row that ask for no ack.
 const MAX_UNELICITING: u8 = 64;
+
+/// A log of at most so many entries is read from its beginning. In a longer one the place is looked for.
+const SHORT_LOG: usize = 64;
 
 /// A message, named so that a later one in the same place is told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +172,7 @@ impl Sent {
             self.base = ack.largest.wrapping_add(1);
         }
         let (mut has_acked, mut sample) = (false, None);
-        for offset in 0..self.len {
+        for offset in self.first_from(out.log(), ack.largest.wrapping_sub(BITMAP_REACH))..self.len {
             let index = self.index(out.log().len(), offset);
             let Some(entry) = out.log().get_mut(index) else { break };
             let (behind, elapsed) = (distance(entry.number, ack.largest), entry.at.elapsed_micros(now));
@@ -243,6 +246,20 @@ impl Sent {
             }
         }
         None
+    }
+
+    /// The place of the first entry whose packet has this number or a higher one, or any before it in a short log.
+    fn first_from(&self, log: &mut [Transmission], number: u32) -> u16 {
+        let (mut low, mut high) = (0, if log.len() > SHORT_LOG { self.len } else { 0 });
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.entry(log, middle).is_some_and(|entry| distance(entry.number, number) > 0) {
+                low = middle.saturating_add(1);
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 
     /// Forgets what is settled in front.
