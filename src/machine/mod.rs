@@ -203,6 +203,7 @@ impl Machine {
     // where, and the second step queues what was written. In between, nothing has changed.
 
     /// A vacant slot for a call and the room for its payload.
+    #[inline(never)]
     pub(crate) fn call_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -216,6 +217,7 @@ impl Machine {
         Ok((slot, room_of(parts.call_payloads, parts.payload, usize::from(slot), limit)))
     }
 
+    #[inline(never)]
     pub(crate) fn call<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -235,6 +237,7 @@ impl Machine {
     }
 
     /// The room for the response to `request`.
+    #[inline(never)]
     pub(crate) fn response_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -248,6 +251,7 @@ impl Machine {
         Ok(room_of(parts.reply_payloads, parts.payload, usize::from(slot), limit))
     }
 
+    #[inline(never)]
     pub(crate) fn respond<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -257,6 +261,7 @@ impl Machine {
         self.replies(storage).respond(request, len as u16)
     }
 
+    #[inline(never)]
     pub(crate) fn refuse<S: Storage>(
         &mut self,
         storage: &mut S,

@@ -348,8 +348,9 @@ impl Machine {
             return;
         }
         // A stranger gets no more than three times what it sent.
-        let earned = packet_len.saturating_add(CHECK_LEN).saturating_mul(3).min(usize::from(u16::MAX)) as u16;
-        self.credit = self.credit.saturating_add(earned);
+        // More than one HELLO at a time is of no use, so a longer frame earns no more.
+        let len = packet_len.saturating_add(CHECK_LEN).min(Hello::LEN) as u16;
+        self.credit = self.credit.saturating_add(len.wrapping_mul(3));
         if usize::from(self.credit) >= Hello::LEN.saturating_add(CHECK_LEN) {
             self.credit = 0;
             self.owed.add(Answer::Challenge);

@@ -56,7 +56,13 @@ pub const fn frame_len(payload: usize) -> usize {
 /// The longest packet with its check, in bytes, that fits a frame of `frame` bytes.
 pub(crate) const fn packet_len(frame: usize) -> usize {
     let stuffed = frame.saturating_sub(1);
-    stuffed.saturating_sub(stuffed.div_ceil(255))
+    stuffed.saturating_sub(div_ceil_255(stuffed))
+}
+
+/// ⌈n / 255⌉ for n < 2¹⁶, without the division that small machines do not have.
+const fn div_ceil_255(n: usize) -> usize {
+    let n = n as u32 + 254;
+    ((n + 1 + (n >> 8)) >> 8) as usize
 }
 
 /// The largest payload, in bytes, that fits a frame of `frame` bytes (`PROTOCOL.md §7.1`).
@@ -71,6 +77,13 @@ const MESSAGE_HEADROOM: usize = 1 + 4 + 1 + 1 + 2 + 1 + CHECK_LEN;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_division_by_255_without_one() {
+        for n in 0..=0xFFFF {
+            assert_eq!(div_ceil_255(n), n.div_ceil(255), "{n}");
+        }
+    }
 
     #[test]
     fn frame_and_payload_sizes_are_inverse() {
