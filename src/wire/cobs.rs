@@ -12,13 +12,11 @@ use super::buffer::move_up;
 /// The most data bytes in one piece. Its code is 0xFF, and it stands for no zero.
 const MAX_PIECE: usize = 254;
 
-/// Zeros are looked for a word at a time; a byte where code is dear and frames are short.
-#[cfg(target_pointer_width = "64")]
+/// Zeros are looked for a word at a time; byte by byte where code is dear and frames are short.
 type Word = u64;
-#[cfg(not(target_pointer_width = "64"))]
-type Word = u8;
 
 const WORD_LEN: usize = size_of::<Word>();
+const IS_WORDWISE: bool = cfg!(target_pointer_width = "64");
 
 /// The most bytes that COBS adds to `len` bytes of data, without the delimiter: ⌈`len` / 254⌉, but
 /// 1 for no data.
@@ -51,7 +49,16 @@ pub(crate) fn encode_in_place<const HAS_LONG_RUNS: bool>(buf: &mut [u8], len: us
 fn encode_short_runs(frame: &mut [u8]) -> Result<(), usize> {
     let mut code = 0;
     let mut base = 1_usize;
-    while let Some(rest) = frame.get(base..).filter(|rest| !rest.is_empty()) {
+    if !IS_WORDWISE {
+        while let Some(byte) = frame.get(base) {
+            if *byte == 0 {
+                set_code(frame, code, base, MAX_PIECE)?;
+                code = base;
+            }
+            base = base.wrapping_add(1);
+        }
+    }
+    while IS_WORDWISE && let Some(rest) = frame.get(base..).filter(|rest| !rest.is_empty()) {
         let mut zeros = Zeros::of(rest);
         while let Some(offset) = zeros.first() {
             let zero = base.wrapping_add(offset);
@@ -155,6 +162,9 @@ fn move_down(bytes: &mut [u8], distance: usize) {
 
 /// Where the first zero of `data` is.
 pub(super) fn first_zero(data: &[u8]) -> Option<usize> {
+    if !IS_WORDWISE {
+        return data.iter().position(|byte| *byte == 0);
+    }
     let (words, _) = data.as_chunks();
     let clean = words.iter().take_while(|word| Zeros::of_word(**word).is_empty()).count();
     let start = clean.wrapping_mul(WORD_LEN);
@@ -163,6 +173,9 @@ pub(super) fn first_zero(data: &[u8]) -> Option<usize> {
 
 /// Where the last zero of `data` is.
 fn last_zero(data: &[u8]) -> Option<usize> {
+    if !IS_WORDWISE {
+        return data.iter().rposition(|byte| *byte == 0);
+    }
     let (_, words) = data.as_rchunks();
     let clean = words.iter().rev().take_while(|word| Zeros::of_word(**word).is_empty()).count();
     let end = data.len().wrapping_sub(clean.wrapping_mul(WORD_LEN));
