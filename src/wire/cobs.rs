@@ -16,7 +16,7 @@ const MAX_PIECE: usize = 254;
 type Word = u64;
 
 const WORD_LEN: usize = size_of::<Word>();
-const IS_WORDWISE: bool = cfg!(target_pointer_width = "64");
+pub(super) const IS_WORDWISE: bool = cfg!(target_pointer_width = "64");
 
 /// The most bytes that COBS adds to `len` bytes of data, without the delimiter: ⌈`len` / 254⌉, but
 /// 1 for no data.

@@ -61,7 +61,7 @@ pub(crate) const fn packet_len(frame: usize) -> usize {
 
 /// ⌈n / 255⌉ for n < 2¹⁶, without the division that small machines do not have.
 const fn div_ceil_255(n: usize) -> usize {
-    ((n as u32 + 255) * 257 >> 16) as usize
+    (((n as u32 + 255) * 257) >> 16) as usize
 }
 
 /// The largest payload, in bytes, that fits a frame of `frame` bytes (`PROTOCOL.md §7.1`).
