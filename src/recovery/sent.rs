@@ -1,7 +1,7 @@
 //! The log of transmissions: which message went out in which packet, and when (`PROTOCOL.md §9.2`).
 
 use crate::time::{Instant, Stamp};
-use crate::wire::{BITMAP_REACH, PacketNumber, distance, number_len};
+use crate::wire::{AckField, BITMAP_REACH, PacketNumber, distance, number_len};
 
 /// Packets in a row that ask for no ack.
 const MAX_UNELICITING: u8 = 64;
@@ -32,26 +32,6 @@ pub struct Transmission {
 impl Transmission {
     /// An unused entry.
     pub const NONE: Self = Self { number: 0, at: Instant::from_micros(0).stamp(), message: None };
-}
-
-/// An ack, restored.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ack {
-    /// The low half of its number.
-    pub(crate) largest: u32,
-    pub(crate) bitmap: u64,
-    pub(crate) reach: u32,
-    pub(crate) is_fresh: bool,
-}
-
-impl Ack {
-    /// Whether the packet `behind` the largest has come.
-    const fn covers(&self, behind: u32) -> bool {
-        let bit = behind.wrapping_sub(1);
-        // On small machines two halves are cheaper than a shift of 64 bits.
-        let half = if bit < 32 { self.bitmap as u32 } else { (self.bitmap >> 32) as u32 };
-        behind == 0 || bit < self.reach && half.wrapping_shr(bit) & 1 != 0
-    }
 }
 
 /// What a fresh ack tells of the round trip, in microseconds.
@@ -158,13 +138,13 @@ impl Sent {
         Some((entry.message?, last))
     }
 
-    /// Handles an ack. Says whether it told of a message that was not acknowledged before, and what it tells of the round
+    /// Handles an ack, whose number was restored. Says whether it told of a message that was not acknowledged before, and what it tells of the round
     /// trip if it is fresh, or anything at all if `is_anything_welcome`.
     pub(crate) fn handle_ack(
         &mut self,
         out: &mut impl Outbox,
         now: Stamp,
-        ack: &Ack,
+        ack: &AckField,
         is_anything_welcome: bool,
     ) -> (bool, Option<Sample>) {
         let is_news = distance(self.base, ack.largest) >= 0;
@@ -192,7 +172,7 @@ impl Sent {
             }
         }
         let is_usable = is_anything_welcome && matches!(sample, Some(Sample::Exactly(_)));
-        (has_acked, sample.filter(|_| is_news && (ack.is_fresh || is_usable)))
+        (has_acked, sample.filter(|_| is_news && (ack.fresh || is_usable)))
     }
 
     /// Has the messages of lost packets sent again: of those at least `age` microseconds old of which a later one was
@@ -351,8 +331,8 @@ mod tests {
         MessageId::Notify { sequence }
     }
 
-    fn ack(largest: u32, bitmap: u64, reach: u32) -> Ack {
-        Ack { largest, bitmap, reach, is_fresh: true }
+    fn ack(largest: u32, bitmap: u64, reach: u32) -> AckField {
+        AckField { largest, len: 4, bitmap, reach, fresh: true }
     }
 
     /// A log with one notify a packet, `sequence` = packet number.
@@ -367,7 +347,7 @@ mod tests {
         (sent, log)
     }
 
-    fn acked(sent: &mut Sent, log: &mut Log, ack: &Ack) -> (Vec<MessageId>, Option<Sample>) {
+    fn acked(sent: &mut Sent, log: &mut Log, ack: &AckField) -> (Vec<MessageId>, Option<Sample>) {
         let (has_acked, sample) = sent.handle_ack(log, after(100), ack, false);
         sent.check_invariants(log.log());
         let messages = core::mem::take(&mut log.acked);
@@ -402,14 +382,14 @@ mod tests {
         sent.packet_sent(false);
         assert_eq!(acked(&mut sent, &mut log, &ack(2, 0, 64)).1, None);
         assert_eq!(acked(&mut sent, &mut log, &ack(1, 0, 64)), (vec![notify(1)], None));
-        let stale = Ack { is_fresh: false, ..ack(0, 0, 64) };
+        let stale = AckField { fresh: false, ..ack(0, 0, 64) };
         assert_eq!(acked(&mut sent, &mut log, &stale), (vec![notify(0)], None));
     }
 
     #[test]
     fn the_first_sample_may_be_a_bad_one() {
         let (mut sent, mut log) = sent(8, 2);
-        let stale = Ack { is_fresh: false, ..ack(0, 0, 64) };
+        let stale = AckField { fresh: false, ..ack(0, 0, 64) };
         assert_eq!(sent.handle_ack(&mut log, after(70), &stale, true), (true, Some(Sample::Exactly(70))));
         assert_eq!(sent.handle_ack(&mut log, after(70), &stale, true), (false, None));
     }
