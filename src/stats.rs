@@ -73,6 +73,7 @@ impl Dropped {
 }
 
 /// Counts one more.
+#[inline(never)]
 pub(crate) fn count(counter: &mut u32) {
     *counter = counter.saturating_add(1);
 }

@@ -46,7 +46,7 @@ pub(crate) enum Story {
     },
     SentAgain {
         message: MessageId,
-        packet: u64,
+        packet: u32,
     },
     /// A frame of `len` bytes, check included, that cannot be read; as far as it has come if it is too long.
     FrameDropped {
@@ -55,7 +55,7 @@ pub(crate) enum Story {
     },
     HelloDropped(Foreign),
     PacketDropped {
-        packet: u64,
+        packet: u32,
         because: Useless,
     },
 }

@@ -95,21 +95,44 @@ impl From<Duration> for core::time::Duration {
 
 /// The low half of an [`Instant`]: what a table of packets can afford on a microcontroller.
 ///
-/// The elapsed time is right up to 71 minutes. After a longer sleep it may be too small, which at worst delays one
-/// probe by one probe interval.
+/// The elapsed time is right up to 71 minutes. After a longer sleep it may be too small, which at worst delays what waits
+/// by as long as it waits anyway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stamp(u32);
 
 impl Stamp {
     /// Microseconds from this stamp to `now`.
-    pub(crate) const fn elapsed_micros(self, now: Instant) -> u32 {
-        (now.0 as u32).wrapping_sub(self.0)
+    pub(crate) const fn elapsed_micros(self, now: Self) -> u32 {
+        now.0.wrapping_sub(self.0)
     }
 
-    /// The moment `micros` after this stamp, given that the stamp does not lie ahead of `now`.
-    pub(crate) fn deadline(self, now: Instant, micros: u32) -> Instant {
-        let elapsed = self.elapsed_micros(now);
-        Instant(now.0.saturating_sub(u64::from(elapsed)).saturating_add(u64::from(micros)))
+    /// Whether `micros` have passed since.
+    pub(crate) const fn is_over(self, now: Self, micros: u32) -> bool {
+        self.elapsed_micros(now) >= micros
+    }
+}
+
+/// The soonest of several timers, in microseconds from now; no timer runs for `u32::MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Soonest(u32);
+
+impl Soonest {
+    /// No timer.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+
+    /// One more timer: `micros` after `since`.
+    pub(crate) fn or(&mut self, now: Stamp, since: Stamp, micros: u32) {
+        self.or_in(micros.saturating_sub(since.elapsed_micros(now)));
+    }
+
+    /// One more timer: `micros` from now.
+    pub(crate) fn or_in(&mut self, micros: u32) {
+        self.0 = self.0.min(micros);
+    }
+
+    /// When it is, if there is any.
+    pub(crate) fn at(self, now: Instant) -> Option<Instant> {
+        (self != Self::NONE).then(|| Instant(now.0.saturating_add(u64::from(self.0))))
     }
 }
 
@@ -121,8 +144,22 @@ mod tests {
     fn a_stamp_survives_the_wrap_of_its_32_bits() {
         let sent = Instant::from_micros(u64::from(u32::MAX) - 10);
         let now = sent + Duration::from_micros(25);
-        assert_eq!(sent.stamp().elapsed_micros(now), 25);
-        assert_eq!(sent.stamp().deadline(now, 100), sent + Duration::from_micros(100));
+        assert_eq!(sent.stamp().elapsed_micros(now.stamp()), 25);
+        let mut soonest = Soonest::NONE;
+        soonest.or(now.stamp(), sent.stamp(), 100);
+        assert_eq!(soonest.at(now), Some(sent + Duration::from_micros(100)));
+    }
+
+    #[test]
+    fn the_soonest_timer_counts_and_none_is_none() {
+        let now = Instant::from_micros(1_000);
+        let mut soonest = Soonest::NONE;
+        assert_eq!(soonest.at(now), None);
+        soonest.or(now.stamp(), Instant::from_micros(900).stamp(), 250);
+        soonest.or_in(200);
+        assert_eq!(soonest.at(now), Some(Instant::from_micros(1_150)));
+        soonest.or(now.stamp(), Instant::from_micros(0).stamp(), 250);
+        assert_eq!(soonest.at(now), Some(now));
     }
 
     #[test]

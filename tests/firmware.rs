@@ -122,7 +122,12 @@ impl Bench {
         let ledger = self.emulator.ledger();
         let audit = Audit::of(&self.host.ended.lock().expect("nobody panics with it"), &ledger);
         println!("{}, {what}: {audit}", self.board.firmware);
-        println!("  {} effects, {:?}, {:.1} s", ledger.len(), self.injector.counts(), self.started.elapsed().as_secs_f64());
+        println!(
+            "  {} effects, {:?}, {:.1} s",
+            ledger.len(),
+            self.injector.counts(),
+            self.started.elapsed().as_secs_f64()
+        );
         assert!(audit.broken.is_empty(), "{audit}");
         audit
     }

@@ -36,8 +36,9 @@ pub(crate) struct Machine {
     owed: Owed,
     /// The challenge of the last HELLO of another version.
     foreign_challenge: u32,
-    /// When to say HELLO unasked, and how long to wait after that.
-    greet_at: Instant,
+    /// When HELLO was said unasked, how many microseconds later it is said again, and how many after that.
+    greeted_at: Stamp,
+    greet_after: u32,
     greet_interval: u32,
     /// When a frame failed that no good one has followed: the peer is challenged a round trip later.
     suspect_since: Option<Stamp>,
@@ -48,7 +49,7 @@ pub(crate) struct Machine {
     received: Received,
     round_trip: RoundTrip,
     /// When the last good packet came.
-    heard_at: Instant,
+    heard_at: Stamp,
     /// Repetitions since an ack told of a message that had not been acknowledged.
     unanswered: u8,
 
@@ -119,17 +120,18 @@ impl Machine {
                 schema_digest: config.schema_digest,
             },
             handshake: Handshake::new(&config.incarnation),
-            limiter: Limiter::new(now),
+            limiter: Limiter::new(now.stamp()),
             owed: Owed::default(),
             foreign_challenge: 0,
-            greet_at: now + quiet,
+            greeted_at: now.stamp(),
+            greet_after: quiet.as_micros_u32(),
             greet_interval: round_trip.micros(),
             suspect_since: None,
             credit: 0,
             sent: Sent::new(),
             received: Received::new(),
             round_trip,
-            heard_at: now,
+            heard_at: now.stamp(),
             unanswered: 0,
             out: OutgoingState::new(),
             held: HeldState::new(),
@@ -150,12 +152,9 @@ impl Machine {
     fn advance(&mut self, now: Instant) {
         self.is_clamped = now < self.now;
         self.now = self.now.max(now);
-        if self.greet_at <= self.now {
-            match self.listening {
-                Listening::Quiet => self.listening = Listening::Yes,
-                Listening::ClosedQuiet => self.listening = Listening::Closed,
-                Listening::Yes | Listening::Closing | Listening::Closed => {}
-            }
+        let is_quiet = matches!(self.listening, Listening::Quiet | Listening::ClosedQuiet);
+        if is_quiet && self.greeted_at.is_over(self.now.stamp(), self.greet_after) {
+            self.listening = if self.listening == Listening::Quiet { Listening::Yes } else { Listening::Closed };
         }
     }
 
@@ -174,7 +173,7 @@ impl Machine {
             self.listening = if self.listening == Listening::ClosedQuiet { Listening::Quiet } else { Listening::Yes };
         }
         if self.config.is_active && self.listening == Listening::Yes {
-            self.greet_from(self.now);
+            self.greet_in(0);
         }
     }
 
@@ -204,6 +203,7 @@ impl Machine {
     // where, and the second step queues what was written. In between, nothing has changed.
 
     /// A vacant slot for a call and the room for its payload.
+    #[inline(never)]
     pub(crate) fn call_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -217,6 +217,7 @@ impl Machine {
         Ok((slot, room_of(parts.call_payloads, parts.payload, usize::from(slot), limit)))
     }
 
+    #[inline(never)]
     pub(crate) fn call<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -236,6 +237,7 @@ impl Machine {
     }
 
     /// The room for the response to `request`.
+    #[inline(never)]
     pub(crate) fn response_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -249,6 +251,7 @@ impl Machine {
         Ok(room_of(parts.reply_payloads, parts.payload, usize::from(slot), limit))
     }
 
+    #[inline(never)]
     pub(crate) fn respond<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -258,6 +261,7 @@ impl Machine {
         self.replies(storage).respond(request, len as u16)
     }
 
+    #[inline(never)]
     pub(crate) fn refuse<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -281,13 +285,13 @@ impl Machine {
     ) -> Result<&'p mut [u8], SendError> {
         self.advance(now);
         let limit = self.open_for(storage)?;
-        let slot = self.out.with(storage).0.notifies.vacant()?;
+        let slot = self.out.with(storage).notifies().vacant()?;
         let parts = storage.lent();
         Ok(room_of(parts.notify_payloads, parts.payload, slot, limit))
     }
 
     pub(crate) fn notify<S: Storage>(&mut self, storage: &mut S, key: u16, len: usize) -> Result<(), SendError> {
-        self.out.with(storage).0.notifies.push(key, len as u16)
+        self.out.with(storage).notifies().push(key, len as u16)
     }
 
     /// A slot for a publish and the room for its payload, in which one of the same key may wait: what is written must
@@ -364,8 +368,7 @@ impl Machine {
         if S::NOTIFY_IN == 0 {
             return None;
         }
-        let Parts { held, held_payloads, payload, .. } = storage.lent();
-        Held { state: &mut self.held, slots: held, payloads: held_payloads, payload }.poll()
+        self.held(storage).poll()
     }
 
     #[cfg(any(feature = "blocking", feature = "embedded-io-async"))]
@@ -454,25 +457,24 @@ impl Machine {
         count(&mut self.stats.sessions);
         self.sent = Sent::new();
         self.received = Received::new();
-        self.heard_at = self.now;
+        self.heard_at = self.now.stamp();
         self.unanswered = 0;
         self.suspect_since = None;
         self.owed = Owed::default();
         self.credit = 0;
         self.last = LastFrame::None;
-        self.greet_interval = self.round_trip.probe_micros();
-        self.greet_at = self.now + Duration::from_micros(u64::from(self.greet_interval));
+        self.greet_in(self.round_trip.probe_micros());
         let (slots, limit) = (self.usable_calls(storage), self.max_payload(storage));
-        let (mut out, _) = self.out.with(storage);
+        let mut out = self.out.with(storage);
         if S::CALLS > 0 {
-            out.calls.begin_session(slots, limit);
+            out.calls().begin_session(slots, limit);
         }
-        let given_up = if S::NOTIFY_OUT > 0 { out.notifies.begin_session(limit) } else { 0 };
+        let given_up = if S::NOTIFY_OUT > 0 { out.notifies().begin_session(limit) } else { 0 };
         if S::PUBLISH > 0 {
-            out.publishes.begin_session(limit);
+            out.publishes().begin_session(limit);
         }
         // A packet of ours is the proof that the peer waits for.
-        *out.ping = Ping::Queued;
+        self.out.ping = Ping::Queued;
         self.happened.notifies_unconfirmed = self.happened.notifies_unconfirmed.saturating_add(given_up);
         self.happened.has_connected = true;
         if let Some(session) = self.handshake.session() {
@@ -482,22 +484,21 @@ impl Machine {
 
     /// The session is over; the handshake has left it already, or is about to.
     fn session_ended<S: Storage>(&mut self, storage: &mut S, reason: SessionEnd) {
-        let (mut out, _) = self.out.with(storage);
+        let mut out = self.out.with(storage);
         if S::CALLS > 0 {
-            out.calls.end_session(reason.reason());
+            out.calls().end_session(reason.reason());
         }
         if S::REPLIES > 0 {
-            out.replies.end_session();
+            out.replies().end_session();
         }
-        let unconfirmed = if S::NOTIFY_OUT > 0 { out.notifies.end_session() } else { 0 };
-        out.publishes.end_session();
-        *out.ping = Ping::Idle;
-        let parts = storage.lent();
-        let mut held =
-            Held { state: &mut self.held, slots: parts.held, payloads: parts.held_payloads, payload: parts.payload };
+        let unconfirmed = if S::NOTIFY_OUT > 0 { out.notifies().end_session() } else { 0 };
+        if S::PUBLISH > 0 || S::NOTIFY_IN > 0 {
+            out.publishes().end_session();
+        }
         if S::NOTIFY_IN > 0 {
-            held.end_session();
+            self.held(storage).end_session();
         }
+        self.out.ping = Ping::Idle;
         self.happened.ended = Some(reason);
         self.happened.has_connected = false;
         self.happened.notifies_unconfirmed = self.happened.notifies_unconfirmed.saturating_add(unconfirmed);
@@ -510,11 +511,11 @@ impl Machine {
         self.owed = Owed::default();
         self.suspect_since = None;
         self.session_ended(storage, reason);
-        self.greet_from(self.now);
+        self.greet_in(0);
         if reason == SessionEnd::ClosedByPeer {
             // It does not listen; one greeting a heartbeat is enough to notice when it does again.
+            self.greet_after = self.config.heartbeat;
             self.greet_interval = self.config.heartbeat;
-            self.greet_at = self.now + Duration::from_micros(u64::from(self.config.heartbeat));
         }
     }
 
@@ -524,22 +525,21 @@ impl Machine {
         }
     }
 
-    /// Says HELLO from `at` on, at first often.
-    fn greet_from(&mut self, at: Instant) {
-        self.greet_at = at;
-        self.greet_interval = self.round_trip.probe_micros();
-    }
-
     fn calls<'a, S: Storage>(&'a mut self, storage: &'a mut S) -> Calls<'a> {
-        self.out.with(storage).0.calls
+        self.out.with(storage).into_calls()
     }
 
     fn replies<'a, S: Storage>(&'a mut self, storage: &'a mut S) -> Replies<'a> {
-        self.out.with(storage).0.replies
+        self.out.with(storage).into_replies()
     }
 
     fn publishes<'a, S: Storage>(&'a mut self, storage: &'a mut S) -> Publishes<'a> {
-        self.out.with(storage).0.publishes
+        self.out.with(storage).into_publishes()
+    }
+
+    fn held<'a, S: Storage>(&'a mut self, storage: &'a mut S) -> Held<'a> {
+        let Parts { held: slots, held_payloads: payloads, payload, .. } = storage.lent();
+        Held { state: &mut self.held, slots, payloads, payload }
     }
 
     /// Checks what must always hold, in debug builds.
@@ -547,7 +547,7 @@ impl Machine {
         if cfg!(debug_assertions) {
             self.received.check_invariants();
             self.sent.check_invariants(storage.lent().sent);
-            self.out.with(storage).0.check_invariants();
+            self.out.with(storage).check_invariants();
             debug_assert!(self.is_connected() || self.out.ping == Ping::Idle);
         }
     }

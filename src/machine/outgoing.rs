@@ -1,13 +1,11 @@
 //! All messages on their way out under one roof: which is next, what it says, and what becomes of it.
 
-use core::marker::PhantomData;
-
 use crate::oneway::{Notifies, NotifiesState, Publishes, PublishesState};
-use crate::recovery::{MessageId, Transmission};
+use crate::recovery::{MessageId, Outbox, Transmission};
 use crate::rpc::{Calls, CallsState, Replies, RepliesState};
-use crate::storage::{Storage};
+use crate::storage::{Parts, Storage};
 use crate::time::{Duration, Instant};
-use crate::wire::WireMessage;
+use crate::wire::OutMessage;
 
 /// A PING: asks the peer for a sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,34 +54,9 @@ impl OutgoingState {
             || S::NOTIFY_OUT > 0 && self.notifies.has_waiting(window)
     }
 
-    /// Joins the state with its memory; the log of transmissions comes apart.
-    pub(super) fn with<'a, S: Storage>(&'a mut self, storage: &'a mut S) -> (Outgoing<'a, S>, &'a mut [Transmission]) {
-        let parts = storage.lent();
-        let payload = parts.payload;
-        let outgoing = Outgoing {
-            calls: Calls { state: &mut self.calls, slots: parts.calls, payloads: parts.call_payloads, payload },
-            replies: Replies {
-                state: &mut self.replies,
-                slots: parts.replies,
-                payloads: parts.reply_payloads,
-                payload,
-            },
-            notifies: Notifies {
-                state: &mut self.notifies,
-                slots: parts.notifies,
-                payloads: parts.notify_payloads,
-                payload,
-            },
-            publishes: Publishes {
-                state: &mut self.publishes,
-                slots: parts.publishes,
-                payloads: parts.publish_payloads,
-                payload,
-            },
-            ping: &mut self.ping,
-            storage: PhantomData,
-        };
-        (outgoing, parts.sent)
+    /// Joins the state with its memory.
+    pub(super) const fn with<'a, S>(&'a mut self, storage: &'a mut S) -> Outgoing<'a, S> {
+        Outgoing { state: self, storage }
     }
 }
 
@@ -95,46 +68,78 @@ pub(super) enum Waiting {
     Notify(u16),
 }
 
-/// The outgoing messages, with their memory.
+/// The outgoing messages, with their memory. What the storage has no memory for is never there, and its code is left
+/// out.
 pub(super) struct Outgoing<'a, S> {
-    pub(super) calls: Calls<'a>,
-    pub(super) replies: Replies<'a>,
-    pub(super) notifies: Notifies<'a>,
-    pub(super) publishes: Publishes<'a>,
-    pub(super) ping: &'a mut Ping,
-    storage: PhantomData<S>,
+    pub(super) state: &'a mut OutgoingState,
+    pub(super) storage: &'a mut S,
 }
 
-/// What the storage has no memory for is never there, and its code is left out.
-impl<S: Storage> Outgoing<'_, S> {
+impl<'a, S: Storage> Outgoing<'a, S> {
+    pub(super) fn into_calls(self) -> Calls<'a> {
+        let Parts { calls: slots, call_payloads: payloads, payload, .. } = self.storage.lent();
+        Calls { state: &mut self.state.calls, slots, payloads, payload }
+    }
+
+    pub(super) fn into_replies(self) -> Replies<'a> {
+        let Parts { replies: slots, reply_payloads: payloads, payload, .. } = self.storage.lent();
+        Replies { state: &mut self.state.replies, slots, payloads, payload }
+    }
+
+    pub(super) fn into_publishes(self) -> Publishes<'a> {
+        let Parts { publishes: slots, publish_payloads: payloads, payload, .. } = self.storage.lent();
+        Publishes { state: &mut self.state.publishes, slots, payloads, payload }
+    }
+
+    pub(super) fn calls(&mut self) -> Calls<'_> {
+        self.reborrow().into_calls()
+    }
+
+    pub(super) fn replies(&mut self) -> Replies<'_> {
+        self.reborrow().into_replies()
+    }
+
+    pub(super) fn notifies(&mut self) -> Notifies<'_> {
+        let Parts { notifies: slots, notify_payloads: payloads, payload, .. } = self.storage.lent();
+        Notifies { state: &mut self.state.notifies, slots, payloads, payload }
+    }
+
+    pub(super) fn publishes(&mut self) -> Publishes<'_> {
+        self.reborrow().into_publishes()
+    }
+
+    fn reborrow(&mut self) -> Outgoing<'_, S> {
+        self.state.with(self.storage)
+    }
+
     /// The message to send next: what was lost before what is fresh, answers before questions.
-    pub(super) fn next(&self, window: u16) -> Option<Waiting> {
-        [true, false].into_iter().find_map(|again| {
+    pub(super) fn next(&mut self, window: u16) -> Option<Waiting> {
+        for again in [true, false] {
             if S::REPLIES > 0
-                && let Some(slot) = self.replies.next_to_send(again)
+                && let Some(slot) = self.state.replies.next_to_send(again)
             {
                 return Some(Waiting::Reply(slot));
             }
             if S::CALLS > 0
-                && let Some(slot) = self.calls.next_to_send(again)
+                && let Some(slot) = self.state.calls.next_to_send(again)
             {
                 return Some(Waiting::Call(slot));
             }
             if S::NOTIFY_OUT > 0
-                && let Some(sequence) = self.notifies.next_to_send(again, window)
+                && let Some(sequence) = self.notifies().next_to_send(again, window)
             {
                 return Some(Waiting::Notify(sequence));
             }
-            None
-        })
+        }
+        None
     }
 
     /// What it says. `default` is the time to live that a request need not tell.
-    pub(super) fn message(&self, waiting: Waiting, now: Instant, default: Duration) -> Option<WireMessage<'_>> {
+    pub(super) fn message(&mut self, waiting: Waiting, now: Instant, default: Duration) -> Option<OutMessage<'_>> {
         match waiting {
-            Waiting::Call(slot) if S::CALLS > 0 => self.calls.message(slot, now, default),
-            Waiting::Reply(slot) if S::REPLIES > 0 => self.replies.message(slot),
-            Waiting::Notify(sequence) if S::NOTIFY_OUT > 0 => self.notifies.message(sequence),
+            Waiting::Call(slot) if S::CALLS > 0 => self.calls().into_message(slot, now, default),
+            Waiting::Reply(slot) if S::REPLIES > 0 => self.replies().into_message(slot),
+            Waiting::Notify(sequence) if S::NOTIFY_OUT > 0 => self.notifies().into_message(sequence),
             _ => None,
         }
     }
@@ -142,57 +147,59 @@ impl<S: Storage> Outgoing<'_, S> {
     /// It goes out in packet `number`; says how to name it, and whether it had been sent before.
     pub(super) fn sent(&mut self, waiting: Waiting, number: u32) -> Option<(MessageId, bool)> {
         match waiting {
-            Waiting::Call(slot) if S::CALLS > 0 => self.calls.sent(slot, number),
-            Waiting::Reply(slot) if S::REPLIES > 0 => self.replies.sent(slot, number),
-            Waiting::Notify(sequence) if S::NOTIFY_OUT > 0 => self.notifies.sent(sequence, number),
+            Waiting::Call(slot) if S::CALLS > 0 => self.calls().sent(slot, number),
+            Waiting::Reply(slot) if S::REPLIES > 0 => self.replies().sent(slot, number),
+            Waiting::Notify(sequence) if S::NOTIFY_OUT > 0 => self.notifies().sent(sequence, number),
             _ => None,
-        }
-    }
-
-    /// Whether `message` still needs its transmission in packet `number`: nobody has acknowledged it, it was not
-    /// sent later, and does not wait to be.
-    pub(super) fn needs(&self, message: MessageId, number: u32) -> bool {
-        match message {
-            MessageId::Ping => *self.ping == Ping::Sent(number),
-            MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls.needs(message, number),
-            MessageId::Reply { .. } if S::REPLIES > 0 => self.replies.needs(message, number),
-            MessageId::Notify { .. } if S::NOTIFY_OUT > 0 => self.notifies.needs(message, number),
-            _ => false,
-        }
-    }
-
-    /// Sends `message` again.
-    pub(super) fn repeat(&mut self, message: MessageId) {
-        match message {
-            MessageId::Ping => *self.ping = Ping::Queued,
-            MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls.repeat(message),
-            MessageId::Reply { .. } if S::REPLIES > 0 => self.replies.repeat(message),
-            MessageId::Notify { .. } if S::NOTIFY_OUT > 0 => self.notifies.repeat(message),
-            _ => {}
         }
     }
 
     /// The port did not take the packet with the last transmission of `message`.
     pub(super) fn refused(&mut self, message: MessageId) {
         match message {
-            MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls.refused(message),
+            MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls().refused(message),
             _ => self.repeat(message),
         }
     }
 
-    /// The peer has `message`.
-    pub(super) fn acked(&mut self, message: MessageId) {
+    pub(super) fn check_invariants(&mut self) {
+        self.calls().check_invariants();
+        self.replies().check_invariants();
+        self.notifies().check_invariants();
+    }
+}
+
+impl<S: Storage> Outbox for Outgoing<'_, S> {
+    fn log(&mut self) -> &mut [Transmission] {
+        self.storage.lent().sent
+    }
+
+    fn needs(&mut self, message: MessageId, number: u32) -> bool {
         match message {
-            MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls.acked(message),
-            MessageId::Reply { .. } if S::REPLIES > 0 => self.replies.acked(message),
-            MessageId::Notify { .. } if S::NOTIFY_OUT > 0 => self.notifies.acked(message),
+            MessageId::Ping => self.state.ping == Ping::Sent(number),
+            MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls().needs(message, number),
+            MessageId::Reply { .. } if S::REPLIES > 0 => self.replies().needs(message, number),
+            MessageId::Notify { .. } if S::NOTIFY_OUT > 0 => self.notifies().needs(message, number),
+            _ => false,
+        }
+    }
+
+    fn repeat(&mut self, message: MessageId) {
+        match message {
+            MessageId::Ping => self.state.ping = Ping::Queued,
+            MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls().repeat(message),
+            MessageId::Reply { .. } if S::REPLIES > 0 => self.replies().repeat(message),
+            MessageId::Notify { .. } if S::NOTIFY_OUT > 0 => self.notifies().repeat(message),
             _ => {}
         }
     }
 
-    pub(super) fn check_invariants(&self) {
-        self.calls.check_invariants();
-        self.replies.check_invariants();
-        self.notifies.check_invariants();
+    fn acked(&mut self, message: MessageId) {
+        match message {
+            MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls().acked(message),
+            MessageId::Reply { .. } if S::REPLIES > 0 => self.replies().acked(message),
+            MessageId::Notify { .. } if S::NOTIFY_OUT > 0 => self.notifies().acked(message),
+            _ => {}
+        }
     }
 }

@@ -5,12 +5,12 @@ use super::timers::PATIENCE;
 use super::{Listening, Machine};
 use crate::endpoint::Endpoint;
 use crate::event::{Refusal, SessionEnd};
-use crate::oneway::{Held, Taken};
+use crate::oneway::Taken;
 use crate::recovery::{Ack, Arrival};
 use crate::rpc::{Call, Incoming, Reply, RequestId};
 use crate::session::{Answer, Verdict};
 use crate::stats::count;
-use crate::storage::{Storage};
+use crate::storage::Storage;
 use crate::story::{Foreign, Story, Unreadable, Useless, tell};
 use crate::time::{Duration, Instant};
 use crate::wire::{
@@ -75,6 +75,8 @@ struct OpenPacket {
     number_len: usize,
     is_eliciting: bool,
     has_news: bool,
+    /// Whether a message has come before.
+    has_repeated: bool,
     must_come_again: bool,
 }
 
@@ -91,6 +93,8 @@ enum Delivered<'f> {
     Message(Message<'f>),
     News,
     Old,
+    /// It says nothing new, and does not mean that the peer misses something.
+    Ping,
     Wait,
 }
 
@@ -125,7 +129,8 @@ impl<'f> Messages<'f> {
                     return Some(message);
                 }
                 Delivered::News => packet.has_news = true,
-                Delivered::Old => {}
+                Delivered::Old => packet.has_repeated = true,
+                Delivered::Ping => {}
                 Delivered::Wait => packet.must_come_again = true,
             }
         }
@@ -136,6 +141,7 @@ impl<'f> Messages<'f> {
 }
 
 impl Machine {
+    #[inline(never)]
     pub(crate) fn handle_frame<'f, S: Storage>(
         &mut self,
         storage: &mut S,
@@ -175,6 +181,7 @@ impl Machine {
         Messages::none()
     }
 
+    #[inline(never)]
     fn handle_hello<S: Storage>(&mut self, storage: &mut S, packet: &[u8]) {
         let hello = match Hello::read(packet) {
             Ok(hello) => hello,
@@ -222,6 +229,7 @@ impl Machine {
         }
     }
 
+    #[inline(never)]
     fn handle_packet<'f, S: Storage>(&mut self, storage: &mut S, packet: &'f [u8], check: u32) -> Option<Messages<'f>> {
         let mut reader = Reader::new(packet);
         let header = Header::read(&mut reader);
@@ -231,7 +239,7 @@ impl Machine {
             return None;
         };
         let messages = WireMessages::new(reader);
-        let useless = |because| tell(Story::PacketDropped { packet: opened.number.get(), because });
+        let useless = |because| tell(Story::PacketDropped { packet: opened.number.low, because });
         let Some(is_eliciting) = check_messages(messages, storage) else {
             count(&mut self.stats.dropped.malformed);
             useless(Useless::Malformed);
@@ -241,7 +249,7 @@ impl Machine {
             let ended = self.handshake.join_candidate();
             self.session_began(storage, ended);
         }
-        let arrival = self.received.arrive(opened.number);
+        let arrival = self.received.arrive(opened.number.low);
         if arrival == Arrival::TooOld {
             count(&mut self.stats.dropped.too_old);
             useless(Useless::TooOld);
@@ -266,6 +274,7 @@ impl Machine {
                 number_len: header.number_len,
                 is_eliciting: is_eliciting.unwrap_or(false),
                 has_news: false,
+                has_repeated: false,
                 must_come_again: false,
             }),
         };
@@ -278,10 +287,11 @@ impl Machine {
     }
 
     /// Restores the numbers of a packet and checks it: under the session, else under the one that may come next.
+    #[inline(never)]
     fn open(&self, header: &Header, packet: &[u8], check: u32) -> Option<Opened> {
         let open = |seed: Seed, expected, base, next, is_candidate| {
             let number = restore(header.number, header.number_len, expected);
-            let ack = match header.ack {
+            let ack = match &header.ack {
                 Some(field) => {
                     let largest = restore_ack(field.largest, field.len, base, next)?;
                     Some(Ack { largest, bitmap: field.bitmap, reach: field.reach, is_fresh: field.fresh })
@@ -297,13 +307,13 @@ impl Machine {
             .or_else(|| {
                 // Nothing was ever sent in that session, so there is nothing to acknowledge.
                 const ZERO: PacketNumber = PacketNumber::ZERO;
-                self.handshake.candidate().and_then(|seed| open(seed, ZERO, ZERO, ZERO, true))
+                self.handshake.candidate().and_then(|seed| open(seed, ZERO, 0, ZERO, true))
             })
     }
 
     /// A packet that proves the peer alive now.
     fn heard(&mut self) {
-        self.heard_at = self.now;
+        self.heard_at = self.now.stamp();
         self.suspect_since = None;
         if matches!(self.out.ping, Ping::Sent(_)) {
             self.out.ping = Ping::Idle;
@@ -312,16 +322,15 @@ impl Machine {
         self.owed.settle(Answer::Session);
     }
 
+    #[inline(never)]
     fn handle_ack<S: Storage>(&mut self, storage: &mut S, ack: &Ack) {
-        let (mut out, log) = self.out.with(storage);
-        let unanswered = &mut self.unanswered;
         // What both sides believe may be so far off that no ack is ever fresh. Then a sample that is too long is
         // better than none.
-        let is_lost = self.round_trip.measured().is_none() || *unanswered > PATIENCE;
-        let sample = self.sent.handle_ack(log, self.now, ack, is_lost, |message| {
-            out.acked(message);
-            *unanswered = 0;
-        });
+        let is_lost = self.round_trip.measured().is_none() || self.unanswered > PATIENCE;
+        let (has_acked, sample) = self.sent.handle_ack(&mut self.out.with(storage), self.now.stamp(), ack, is_lost);
+        if has_acked {
+            self.unanswered = 0;
+        }
         if let Some(sample) = sample.filter(|_| !self.is_clamped) {
             self.round_trip.learn(sample);
         }
@@ -339,8 +348,9 @@ impl Machine {
             return;
         }
         // A stranger gets no more than three times what it sent.
-        let earned = packet_len.saturating_add(CHECK_LEN).saturating_mul(3).min(usize::from(u16::MAX)) as u16;
-        self.credit = self.credit.saturating_add(earned);
+        // More than one HELLO at a time is of no use, so a longer frame earns no more.
+        let len = packet_len.saturating_add(CHECK_LEN).min(Hello::LEN) as u16;
+        self.credit = self.credit.saturating_add(len.wrapping_mul(3));
         if usize::from(self.credit) >= Hello::LEN.saturating_add(CHECK_LEN) {
             self.credit = 0;
             self.owed.add(Answer::Challenge);
@@ -348,6 +358,7 @@ impl Machine {
     }
 
     /// One message of a packet, taken by the application.
+    #[inline(never)]
     fn deliver<'f, S: Storage>(
         &mut self,
         storage: &mut S,
@@ -382,23 +393,14 @@ impl Machine {
                     Delivered::Old
                 }
             }
-            WireMessage::Notify(notify) if S::NOTIFY_IN > 0 => {
-                let parts = storage.lent();
-                let mut held = Held {
-                    state: &mut self.held,
-                    slots: parts.held,
-                    payloads: parts.held_payloads,
-                    payload: parts.payload,
-                };
-                match held.take(&notify) {
-                    Taken::Deliver => Delivered::Message(Message::Notify { key: notify.key, payload: notify.payload }),
-                    Taken::Held => Delivered::News,
-                    Taken::Old => Delivered::Old,
-                    Taken::Wait => Delivered::Wait,
-                }
-            }
+            WireMessage::Notify(notify) if S::NOTIFY_IN > 0 => match self.held(storage).take(&notify) {
+                Taken::Deliver => Delivered::Message(Message::Notify { key: notify.key, payload: notify.payload }),
+                Taken::Held => Delivered::News,
+                Taken::Old => Delivered::Old,
+                Taken::Wait => Delivered::Wait,
+            },
             WireMessage::Publish(publish) if S::NOTIFY_IN > 0 => {
-                match self.out.publishes.take(number.get() as u32, publish.sequence) {
+                match self.out.publishes.take(number.low, publish.sequence) {
                     Some(missed) => {
                         Delivered::Message(Message::Publish { key: publish.key, missed, payload: publish.payload })
                     }
@@ -409,15 +411,14 @@ impl Machine {
                 self.leave(storage, SessionEnd::ClosedByPeer);
                 Delivered::News
             }
-            // It says nothing new: the ack goes at once.
-            WireMessage::Ping => return Delivered::Old,
+            WireMessage::Ping => Delivered::Ping,
             // A one-way message that is not taken here. (Others name slots that are not there: such packets are malformed.)
             _ => Delivered::News,
         };
         match delivered {
             Delivered::Old => count(&mut self.stats.duplicates),
             Delivered::Wait => count(&mut self.stats.deferred),
-            Delivered::Message(_) | Delivered::News => {}
+            Delivered::Message(_) | Delivered::News | Delivered::Ping => {}
         }
         delivered
     }
@@ -425,9 +426,15 @@ impl Machine {
     /// All messages of a packet were taken.
     fn packet_taken<S: Storage>(&mut self, storage: &mut S, packet: &OpenPacket) {
         if !packet.must_come_again {
-            self.received.note(self.now, packet.number, packet.number_len, packet.is_eliciting, packet.has_news);
+            self.received.note(
+                self.now.stamp(),
+                packet.number,
+                packet.number_len,
+                packet.is_eliciting,
+                packet.has_news,
+            );
         }
-        if packet.is_eliciting && !packet.has_news {
+        if packet.has_repeated && !packet.has_news {
             self.repeat_overdue(storage);
         }
         self.check_invariants(storage);

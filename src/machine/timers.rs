@@ -5,9 +5,9 @@ use super::{Listening, Machine};
 use crate::event::SessionEnd;
 use crate::session::Answer;
 use crate::stats::count;
-use crate::storage::{Storage};
+use crate::storage::Storage;
 use crate::story::{Story, tell};
-use crate::time::{Duration, Instant};
+use crate::time::{Instant, Soonest};
 
 /// So many repetitions go unanswered before the peer is presumed gone, or much farther than was measured. At 30 %
 /// loss each way that happens once in 10⁵ by chance.
@@ -19,8 +19,8 @@ const MIN_HELLO_INTERVAL: u32 = 10_000;
 impl Machine {
     pub(crate) fn handle_timeout<S: Storage>(&mut self, storage: &mut S, now: Instant) {
         self.advance(now);
-        let (now, is_reachable) = (self.now, self.is_connected());
         if S::CALLS > 0 {
+            let (now, is_reachable) = (self.now, self.is_connected());
             self.calls(storage).expire(now, is_reachable);
         }
         if self.listening != Listening::Yes {
@@ -29,9 +29,10 @@ impl Machine {
         if self.handshake.session().is_some() {
             self.session_timers(storage);
         }
-        if self.wants_greeting::<S>() && self.greet_at <= self.now {
+        if self.wants_greeting::<S>() && self.greeted_at.is_over(self.now.stamp(), self.greet_after) {
             self.owed.add(self.handshake.greeting());
-            self.greet_at = self.now + Duration::from_micros(u64::from(self.greet_interval));
+            self.greeted_at = self.now.stamp();
+            self.greet_after = self.greet_interval;
             self.greet_interval = self.greet_interval.saturating_mul(2).min(self.config.heartbeat.max(1));
         }
         self.check_invariants(storage);
@@ -39,44 +40,74 @@ impl Machine {
 
     /// The next moment at which [`Self::handle_timeout`] has something to do.
     pub(crate) fn poll_timeout<S: Storage>(&mut self, storage: &mut S) -> Option<Instant> {
-        let deadline = if S::CALLS > 0 { self.calls(storage).next_deadline() } else { None };
-        let rest = match self.listening {
-            Listening::Quiet => Some(self.greet_at),
-            Listening::Closing | Listening::Closed | Listening::ClosedQuiet => None,
-            Listening::Yes => earliest(self.hello_timeout::<S>(), self.session_timeout(storage)),
-        };
-        earliest(deadline, rest)
+        let mut soonest = Soonest::NONE;
+        if S::CALLS > 0 {
+            let now = self.now;
+            self.calls(storage).next_deadline(now, &mut soonest);
+        }
+        match self.listening {
+            Listening::Quiet => soonest.or(self.now.stamp(), self.greeted_at, self.greet_after),
+            Listening::Closing | Listening::Closed | Listening::ClosedQuiet => {}
+            Listening::Yes => {
+                self.next_hello::<S>(&mut soonest);
+                self.next_session_timer(storage, &mut soonest);
+            }
+        }
+        soonest.at(self.now)
     }
 
-    fn hello_timeout<S: Storage>(&mut self) -> Option<Instant> {
+    fn next_hello<S: Storage>(&mut self, soonest: &mut Soonest) {
+        let now = self.now.stamp();
         if self.owed.next().is_none() {
-            return self.wants_greeting::<S>().then_some(self.greet_at);
+            if self.wants_greeting::<S>() {
+                soonest.or(now, self.greeted_at, self.greet_after);
+            }
+            return;
         }
         let interval = self.hello_interval();
-        self.limiter.refill(self.now, interval);
+        self.limiter.refill(now, interval);
         // With a token in hand it waits for the port alone.
-        (!self.limiter.has_token()).then(|| self.limiter.next_at(self.now, interval))
+        if !self.limiter.has_token() {
+            soonest.or(now, self.limiter.refilled_at(), interval);
+        }
     }
 
-    fn session_timeout<S: Storage>(&mut self, storage: &mut S) -> Option<Instant> {
-        let window = self.handshake.session()?.peer.offer.notify_window;
-        let lease_end = self.heard_at + Duration::from_micros(u64::from(self.config.lease));
-        let keepalive = (self.out.ping == Ping::Idle).then(|| self.keepalive_at());
-        let ack = self.received.ack_at(self.now, &self.round_trip);
-        let lost = self.sent.lost_at(storage.lent().sent, self.now, self.patient(self.round_trip.lost_micros()));
-        let probe = if self.can_send(storage, window) { None } else { self.probe_at(storage) };
-        [Some(lease_end), keepalive, self.suspect_at(), ack, lost, probe].into_iter().flatten().min()
+    fn next_session_timer<S: Storage>(&mut self, storage: &mut S, soonest: &mut Soonest) {
+        if self.handshake.session().is_none() {
+            return;
+        }
+        let now = self.now.stamp();
+        soonest.or(now, self.heard_at, self.config.lease);
+        if self.out.ping == Ping::Idle {
+            soonest.or(now, self.heard_at, self.keepalive());
+        }
+        if let Some(since) = self.suspect_since {
+            soonest.or(now, since, self.round_trip.micros());
+        }
+        if let Some(since) = self.received.ack_awaits_company_since() {
+            soonest.or(now, since, self.round_trip.ack_delay_micros());
+        }
+        if let Some(since) = self.sent.oldest_below(storage.lent().sent) {
+            soonest.or(now, since, self.patient(self.round_trip.lost_micros()));
+        }
+        if !self.can_send(storage)
+            && let Some(since) = self.sent.oldest_needed(&mut self.out.with(storage))
+        {
+            soonest.or(now, since, self.probe_interval());
+        }
     }
 
     fn session_timers<S: Storage>(&mut self, storage: &mut S) {
-        if self.heard_at + Duration::from_micros(u64::from(self.config.lease)) <= self.now {
+        let now = self.now.stamp();
+        if self.heard_at.is_over(now, self.config.lease) {
             self.leave(storage, SessionEnd::PeerLost);
             return;
         }
-        if self.out.ping == Ping::Idle && self.keepalive_at() <= self.now {
+        if self.out.ping == Ping::Idle && self.heard_at.is_over(now, self.keepalive()) {
             self.out.ping = Ping::Queued;
         }
-        if self.suspect_at().is_some_and(|at| at <= self.now) {
+        // The peer is challenged because a frame failed and none came since that did not.
+        if self.suspect_since.is_some_and(|since| since.is_over(now, self.round_trip.micros())) {
             self.suspect_since = None;
             self.owed.add(Answer::Challenge);
         }
@@ -87,14 +118,7 @@ impl Machine {
     /// Sends again what is lost: a later packet was acknowledged and the reordering window is over.
     pub(super) fn repeat_lost<S: Storage>(&mut self, storage: &mut S) {
         let age = self.patient(self.round_trip.lost_micros());
-        let (mut out, log) = self.out.with(storage);
-        let mut has_any = false;
-        self.sent.take_lost(log, self.now, age, |message, number| {
-            if out.needs(message, number) {
-                out.repeat(message);
-                has_any = true;
-            }
-        });
+        let has_any = self.sent.repeat_lost(&mut self.out.with(storage), self.now.stamp(), age);
         self.repeated(has_any);
     }
 
@@ -105,9 +129,7 @@ impl Machine {
 
     /// Sends again what has waited too long for its ack, unless something else goes out that will tell.
     fn probe<S: Storage>(&mut self, storage: &mut S) {
-        let Some(session) = self.handshake.session() else { return };
-        let window = session.peer.offer.notify_window;
-        if !self.can_send(storage, window) && self.repeat_older_than(storage, self.probe_interval()) {
+        if !self.can_send(storage) && self.repeat_older_than(storage, self.probe_interval()) {
             count(&mut self.stats.probes);
             tell(Story::Probe { repetition: self.unanswered });
         }
@@ -116,18 +138,7 @@ impl Machine {
     /// Sends again all that went out at least `age` microseconds ago and is not acknowledged; returns whether there
     /// was any.
     fn repeat_older_than<S: Storage>(&mut self, storage: &mut S, age: u32) -> bool {
-        let (mut out, log) = self.out.with(storage);
-        let mut has_any = false;
-        self.sent.each(log, self.now, |message, number, elapsed| {
-            if elapsed < age {
-                return false;
-            }
-            if out.needs(message, number) {
-                out.repeat(message);
-                has_any = true;
-            }
-            true
-        });
+        let has_any = self.sent.repeat_older_than(&mut self.out.with(storage), self.now.stamp(), age);
         self.repeated(has_any);
         has_any
     }
@@ -137,24 +148,18 @@ impl Machine {
         self.unanswered = self.unanswered.saturating_add(u8::from(has_any));
     }
 
-    fn probe_at<S: Storage>(&mut self, storage: &mut S) -> Option<Instant> {
-        let interval = self.probe_interval();
-        let (out, log) = self.out.with(storage);
-        let mut age = None;
-        self.sent.each(log, self.now, |message, number, elapsed| {
-            age = out.needs(message, number).then_some(elapsed);
-            age.is_none()
-        });
-        age.map(|age| self.now.stamp().deadline(self.now, interval.saturating_sub(age)))
-    }
-
     /// How long an ack is waited for. It does not grow with losses, which on a wire of one's own do not mean load;
     /// only when nothing new was acknowledged for long it doubles each time: the peer is gone, or the round trip is
     /// much longer than was measured and the log forgets packets before their acks come.
     fn probe_interval(&self) -> u32 {
         let interval = self.round_trip.probe_micros();
-        let in_vain = u32::from(self.unanswered.saturating_sub(PATIENCE));
-        let stretched = if in_vain < 16 { interval.saturating_mul(1 << in_vain) } else { u32::MAX };
+        let mut stretched = interval;
+        for _ in PATIENCE..self.unanswered {
+            if stretched >= self.config.heartbeat {
+                break;
+            }
+            stretched = stretched.saturating_mul(2);
+        }
         stretched.min(self.config.heartbeat).max(interval)
     }
 
@@ -163,13 +168,9 @@ impl Machine {
         if self.unanswered > PATIENCE { micros.max(self.probe_interval()) } else { micros }
     }
 
-    fn keepalive_at(&self) -> Instant {
-        self.heard_at + Duration::from_micros(u64::from(self.config.lease / 4))
-    }
-
-    /// When the peer is challenged because a frame failed.
-    fn suspect_at(&self) -> Option<Instant> {
-        self.suspect_since.map(|since| since.deadline(self.now, self.round_trip.micros()))
+    /// After how many microseconds of silence the peer is asked for a sign of life.
+    const fn keepalive(&self) -> u32 {
+        self.config.lease / 4
     }
 
     /// Whether HELLO is said unasked: to find a peer, or to bring it into the session.
@@ -184,8 +185,11 @@ impl Machine {
     pub(super) fn hello_interval(&self) -> u32 {
         self.round_trip.probe_micros().min(self.config.heartbeat).max(MIN_HELLO_INTERVAL)
     }
-}
 
-fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    [one, other].into_iter().flatten().min()
+    /// Says HELLO after `micros`, and then often at first.
+    pub(super) fn greet_in(&mut self, micros: u32) {
+        self.greeted_at = self.now.stamp();
+        self.greet_after = micros;
+        self.greet_interval = self.round_trip.probe_micros();
+    }
 }

@@ -2,14 +2,14 @@
 
 use super::outgoing::{Outgoing, Ping};
 use super::{LastFrame, Listening, Machine};
-use crate::recovery::{MessageId, Sent, Transmission};
+use crate::recovery::{MessageId, Outbox};
 use crate::session::{Answer, Session};
 use crate::stats::count;
 use crate::storage::Storage;
 use crate::story::{Story, tell};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::wire::{
-    AckField, CHECK_LEN, Header, MessageWriter, PacketNumber, VERSION, VersionRefusal, WireMessage, Writer, packet_len,
+    CHECK_LEN, Header, MessageWriter, OutMessage, PacketNumber, VERSION, VersionRefusal, Writer, packet_len,
     plain_check, time_to_live,
 };
 
@@ -23,10 +23,10 @@ const SMALL_BURST: usize = 68;
 struct Packed {
     messages: u16,
     is_eliciting: bool,
-    retransmits: u32,
 }
 
 impl Machine {
+    #[inline(never)]
     pub(crate) fn poll_transmit<S: Storage>(&mut self, storage: &mut S, now: Instant, buf: &mut [u8]) -> Option<usize> {
         self.handle_timeout(storage, now);
         if S::PUBLISH > 0 {
@@ -56,22 +56,22 @@ impl Machine {
             }
             LastFrame::Close => self.listening = Listening::Closing,
             LastFrame::Packet { ack_was_owed } => {
-                let (mut out, log) = self.out.with(storage);
-                while let Some((message, number)) = self.sent.pop_last(log) {
+                let mut out = self.out.with(storage);
+                while let Some((message, number)) = self.sent.pop_last(out.log()) {
                     if out.needs(message, number) {
                         out.refused(message);
                     }
                 }
-                let last = self.sent.next().get().wrapping_sub(1) as u32;
-                if *out.ping == Ping::Sent(last) {
+                let last = self.sent.next().low.wrapping_sub(1);
+                if out.state.ping == Ping::Sent(last) {
                     // It may have ridden on a message that is no longer wanted.
-                    *out.ping = Ping::Queued;
+                    out.state.ping = Ping::Queued;
                 }
                 if S::PUBLISH > 0 {
-                    out.publishes.last_was_refused();
+                    out.publishes().last_was_refused();
                 }
                 if let Some(was_owed) = ack_was_owed {
-                    self.received.ack_refused(self.sent.next(), was_owed);
+                    self.received.ack_refused(last, was_owed);
                 }
             }
         }
@@ -80,33 +80,39 @@ impl Machine {
     }
 
     /// Whether a message that asks for an ack can go out now.
-    pub(super) fn can_send<S: Storage>(&mut self, storage: &mut S, window: u16) -> bool {
-        if !self.out.has_waiting::<S>(window) && self.out.ping != Ping::Queued {
-            return false;
-        }
-        let (out, log) = self.out.with(storage);
-        has_room(&mut self.sent, log, &out)
+    pub(super) fn can_send<S: Storage>(&mut self, storage: &mut S) -> bool {
+        let is_waiting = self.out.has_waiting::<S>(self.window()) || self.out.ping == Ping::Queued;
+        is_waiting && self.sent.has_room(&mut self.out.with(storage))
+    }
+
+    /// How many notifies the peer takes ahead of the first missing one.
+    fn window(&self) -> u16 {
+        self.handshake.session().map_or(0, |session| session.peer.offer.notify_window)
     }
 
     /// What is owed without a session: HELLO or VERSION.
+    #[inline(never)]
     fn write_hello<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8]) -> Option<usize> {
         let answer = self.owed.next()?;
         let interval = self.hello_interval();
-        self.limiter.refill(self.now, interval);
+        self.limiter.refill(self.now.stamp(), interval);
         if !self.limiter.has_token() {
             return None;
         }
         let mut writer = Writer::new(buf);
         match answer {
             Answer::Session | Answer::Challenge => {
-                self.handshake.hello(answer, self.offer(storage)).write(&mut writer)?;
+                self.handshake.hello(answer, self.offer(storage)).write(&mut writer);
             }
             Answer::Version => {
-                VersionRefusal { version: VERSION, challenge: self.foreign_challenge }.write(&mut writer)?;
+                VersionRefusal { version: VERSION, challenge: self.foreign_challenge }.write(&mut writer);
             }
         }
         let check = plain_check(writer.written());
-        writer.u32(check)?;
+        writer.u32(check);
+        if !writer.fits() {
+            return None;
+        }
         if answer != Answer::Version {
             count(&mut self.stats.hellos_sent);
         }
@@ -121,9 +127,9 @@ impl Machine {
         let session = *self.handshake.session()?;
         let mut writer = Writer::new(buf);
         let number = self.sent.next();
-        Header { number: number.get(), number_len: self.sent.next_len(), ack: None }.write(&mut writer)?;
-        let room = writer.room();
-        MessageWriter::new(&mut writer, room).push(&WireMessage::Close)?;
+        Header { number: number.low, number_len: self.sent.next_len(), ack: None }.write(&mut writer);
+        let end = writer.len().wrapping_add(writer.room());
+        MessageWriter::new(&mut writer, end).push(&OutMessage::close());
         let len = seal(&session, number, None, &mut writer)?;
         self.sent.packet_sent(false);
         self.listening = Listening::Closed;
@@ -132,184 +138,147 @@ impl Machine {
     }
 
     /// A packet in the session, if there is anything to say.
+    #[inline(never)]
     fn write_packet<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8]) -> Option<usize> {
         let session = *self.handshake.session()?;
-        let window = session.peer.offer.notify_window;
-        let is_ack_due = self.received.is_ack_due(self.now, &self.round_trip);
-        let has_messages = self.can_send(storage, window) || S::PUBLISH > 0 && self.out.publishes.has_waiting();
+        let is_ack_due = self.received.is_ack_due(self.now.stamp(), &self.round_trip);
+        let has_messages = self.can_send(storage) || S::PUBLISH > 0 && self.out.publishes.has_waiting();
         if !is_ack_due && !has_messages {
             return None;
         }
         let limit = packet_len(self.frame_limit(storage)).min(buf.len()).checked_sub(CHECK_LEN)?;
-        let mut ack = self.received.ack(self.now, &self.round_trip);
-        let mut packed;
+        let number = self.sent.next();
+        let mut ack = self.received.ack(self.now.stamp(), &self.round_trip);
         let mut writer = Writer::new(buf);
-        loop {
+        let packed = loop {
             writer.clear();
-            packed = self.write_content(storage, &mut writer, limit, ack.map(|(field, _)| field), window)?;
+            Header { number: number.low, number_len: self.sent.next_len(), ack }.write(&mut writer);
+            let packed = self.pack(storage, &mut writer, limit);
             // A message that does not fit beside an ack goes without one; an ack that is due goes first.
             if packed.messages > 0 || ack.is_none() || is_ack_due {
-                break;
+                break packed;
             }
             ack = None;
-        }
+        };
         if packed.messages == 0 && ack.is_none() {
             return None;
         }
-        let number = self.sent.next();
-        let len = seal(&session, number, ack.map(|(_, largest)| largest), &mut writer)?;
+        let len = seal(&session, number, ack.map(|ack| ack.largest), &mut writer)?;
         self.sent.packet_sent(packed.is_eliciting);
-        let ack_was_owed = ack.map(|_| self.received.ack_sent(number));
+        let ack_was_owed = ack.map(|_| self.received.ack_sent(number.low));
         self.last = LastFrame::Packet { ack_was_owed };
-        self.stats.retransmits = self.stats.retransmits.saturating_add(packed.retransmits);
         if packed.messages == 0 {
             count(&mut self.stats.acks_sent);
         }
         Some(len)
     }
 
-    /// Writes the header and the messages that fit into `limit` bytes.
-    fn write_content<S: Storage>(
+    /// Moves waiting messages into the packet, as far as they fit into `limit` bytes.
+    fn pack<S: Storage>(&mut self, storage: &mut S, writer: &mut Writer<'_>, limit: usize) -> Packed {
+        let room = limit.saturating_sub(writer.len());
+        let mut messages = MessageWriter::new(writer, limit);
+        let mut packed = Packed::default();
+        self.pack_reliable(storage, &mut messages, &mut packed, room);
+        // Before the publishes, which could fill every packet.
+        self.pack_ping(storage, &mut messages, &mut packed);
+        if S::PUBLISH > 0 {
+            self.pack_publishes(storage, &mut messages, &mut packed);
+        }
+        packed
+    }
+
+    /// Messages that ask for an ack.
+    #[inline(never)]
+    fn pack_reliable<S: Storage>(
         &mut self,
         storage: &mut S,
-        writer: &mut Writer<'_>,
-        limit: usize,
-        ack: Option<AckField>,
-        window: u16,
-    ) -> Option<Packed> {
-        let number = self.sent.next();
-        Header { number: number.get(), number_len: self.sent.next_len(), ack }.write(writer)?;
-        let room = limit.saturating_sub(writer.len());
+        messages: &mut MessageWriter<'_, '_>,
+        packed: &mut Packed,
+        room: usize,
+    ) {
+        let window = self.window();
+        let number = self.sent.next().low;
         let default = time_to_live::decode(self.config.default_time_to_live);
-        let must_elicit = self.sent.must_elicit();
-        let (mut out, log) = self.out.with(storage);
-        let mut packer = Packer {
-            messages: MessageWriter::new(writer, room),
-            sent: &mut self.sent,
-            log,
-            now: self.now,
-            default,
-            packed: Packed::default(),
-        };
-        packer.pack_reliable(&mut out, window, room);
-        // Before the publishes, which could fill every packet.
-        packer.pack_ping(&mut out, must_elicit);
-        packer.pack_publishes(&mut out);
-        Some(packer.packed)
-    }
-}
-
-/// Moves waiting messages into a packet.
-struct Packer<'p, 'w, 'b> {
-    messages: MessageWriter<'w, 'b>,
-    sent: &'p mut Sent,
-    log: &'p mut [Transmission],
-    now: Instant,
-    default: Duration,
-    packed: Packed,
-}
-
-impl Packer<'_, '_, '_> {
-    /// Messages that ask for an ack.
-    fn pack_reliable(&mut self, out: &mut Outgoing<'_, impl Storage>, window: u16, room: usize) {
+        let mut out = self.out.with(storage);
         let is_small_burst = out.waits_for_at_most(room, window);
         while let Some(waiting) = out.next(window) {
-            if !make_room(self.sent, self.log, out) {
+            if !self.sent.has_room(&mut out) {
                 break;
             }
-            let Some(message) = out.message(waiting, self.now, self.default) else { break };
-            if self.messages.push(&message).is_none() {
+            let Some(message) = out.message(waiting, self.now, default) else { break };
+            if !messages.push(&message) {
                 break;
             }
-            let number = self.sent.next().get() as u32;
             let Some((message, was_sent)) = out.sent(waiting, number) else { break };
-            self.sent.push(self.log, self.now, message);
-            self.packed.messages = self.packed.messages.saturating_add(1);
-            self.packed.retransmits = self.packed.retransmits.saturating_add(u32::from(was_sent));
+            self.sent.push(out.log(), self.now.stamp(), message);
             if was_sent {
-                tell(Story::SentAgain { message, packet: self.sent.next().get() });
+                count(&mut self.stats.retransmits);
+                tell(Story::SentAgain { message, packet: number });
             }
-            self.packed.is_eliciting = true;
+            packed.messages = packed.messages.saturating_add(1);
+            packed.is_eliciting = true;
             if is_small_burst {
-                self.messages.end_at(SMALL_BURST);
+                messages.end_at(SMALL_BURST);
             }
-        }
-    }
-
-    fn pack_publishes<S: Storage>(&mut self, out: &mut Outgoing<'_, S>) {
-        if S::PUBLISH == 0 {
-            return;
-        }
-        while let Some(index) = out.publishes.next_to_send() {
-            let Some(message) = out.publishes.message(index) else { break };
-            if self.messages.push(&message).is_none() {
-                break;
-            }
-            out.publishes.sent(index);
-            self.packed.messages = self.packed.messages.saturating_add(1);
         }
     }
 
     /// A PING, unless another message asks for an ack already.
-    fn pack_ping(&mut self, out: &mut Outgoing<'_, impl Storage>, must_elicit: bool) {
-        let number = self.sent.next().get() as u32;
-        if self.packed.is_eliciting {
-            if *out.ping == Ping::Queued {
-                *out.ping = Ping::Sent(number);
+    #[inline(never)]
+    fn pack_ping<S: Storage>(&mut self, storage: &mut S, messages: &mut MessageWriter<'_, '_>, packed: &mut Packed) {
+        let number = self.sent.next().low;
+        let is_wanted = self.out.ping == Ping::Queued;
+        if packed.is_eliciting {
+            if is_wanted {
+                self.out.ping = Ping::Sent(number);
             }
             return;
         }
-        let is_wanted = *out.ping == Ping::Queued || must_elicit;
-        if is_wanted && make_room(self.sent, self.log, out) && self.messages.push(&WireMessage::Ping).is_some() {
-            *out.ping = Ping::Sent(number);
-            self.sent.push(self.log, self.now, MessageId::Ping);
-            self.packed.messages = self.packed.messages.saturating_add(1);
-            self.packed.is_eliciting = true;
+        let mut out = self.out.with(storage);
+        if (is_wanted || self.sent.must_elicit()) && self.sent.has_room(&mut out) && messages.push(&OutMessage::ping())
+        {
+            out.state.ping = Ping::Sent(number);
+            self.sent.push(out.log(), self.now.stamp(), MessageId::Ping);
+            packed.messages = packed.messages.saturating_add(1);
+            packed.is_eliciting = true;
+        }
+    }
+
+    fn pack_publishes<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        messages: &mut MessageWriter<'_, '_>,
+        packed: &mut Packed,
+    ) {
+        let mut out = self.out.with(storage);
+        while let Some(index) = out.publishes().next_to_send() {
+            let Some(message) = out.publishes().into_message(index) else { break };
+            if !messages.push(&message) {
+                break;
+            }
+            out.publishes().sent(index);
+            packed.messages = packed.messages.saturating_add(1);
         }
     }
 }
 
-/// Whether the log can take one more transmission: it has room, or its oldest one matters no more.
-fn has_room(sent: &mut Sent, log: &[Transmission], out: &Outgoing<'_, impl Storage>) -> bool {
-    !sent.is_full(log) || sent.oldest(log).is_none_or(|(message, number)| !out.needs(message, number))
-}
-
-/// Makes room in the log: the oldest transmission is forgotten if its message was sent again or needs no ack any
-/// more.
-fn make_room(sent: &mut Sent, log: &[Transmission], out: &Outgoing<'_, impl Storage>) -> bool {
-    let has_room = has_room(sent, log, out);
-    if has_room && sent.is_full(log) {
-        sent.forget_oldest(log);
-    }
-    has_room
-}
-
 /// Appends the check; returns the length of the frame.
-fn seal(
-    session: &Session,
-    number: PacketNumber,
-    acked: Option<PacketNumber>,
-    writer: &mut Writer<'_>,
-) -> Option<usize> {
+fn seal(session: &Session, number: PacketNumber, acked: Option<u32>, writer: &mut Writer<'_>) -> Option<usize> {
     let check = session.send.check(number, acked, writer.written());
-    writer.u32(check)?;
-    Some(writer.len())
+    writer.u32(check);
+    writer.fits().then(|| writer.len())
 }
 
 impl<S: Storage> Outgoing<'_, S> {
     /// Whether all that waits fits into `room` bytes.
-    fn waits_for_at_most(&self, room: usize, window: u16) -> bool {
-        let mut room = Some(room);
-        let mut take = |len| room = room.and_then(|room| room.checked_sub(len));
-        if S::REPLIES > 0 {
-            self.replies.waiting_lens().for_each(&mut take);
-        }
-        if S::CALLS > 0 {
-            self.calls.waiting_lens().for_each(&mut take);
-        }
-        if S::NOTIFY_OUT > 0 {
-            self.notifies.waiting_lens(window).for_each(&mut take);
-        }
-        room.is_some()
+    fn waits_for_at_most(&mut self, mut room: usize, window: u16) -> bool {
+        let mut fits = |len| {
+            let rest = room.checked_sub(len);
+            room = rest.unwrap_or(room);
+            rest.is_some()
+        };
+        (S::REPLIES == 0 || self.replies().waiting_lens().all(&mut fits))
+            && (S::CALLS == 0 || self.calls().waiting_lens().all(&mut fits))
+            && (S::NOTIFY_OUT == 0 || self.notifies().waiting_lens(window).all(&mut fits))
     }
 }

@@ -3,14 +3,14 @@
 use crate::event::SendError;
 use crate::recovery::MessageId;
 use crate::storage::{move_payload, stored};
-use crate::wire::{OneWay, WireMessage};
+use crate::wire::{OneWay, OutMessage};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Waits, or is under way.
-    Open,
-    /// Under way, and to be sent again.
-    Lost,
+    /// Waits, or is under way: then `last` is the low half of the number of the packet that carried it last.
+    Open { last: u32 },
+    /// Under way, and to be sent again. Its neighbours in the list of all such, as places in the ring.
+    Lost { before: u16, after: u16 },
     /// The peer has it; an earlier one is still open.
     Acked,
 }
@@ -18,8 +18,6 @@ enum State {
 /// The memory of one notify on its way out.
 #[derive(Clone, Copy, Debug)]
 pub struct NotifySlot {
-    /// Low half of the number of the packet that carried it last.
-    last: u32,
     key: u16,
     len: u16,
     state: State,
@@ -27,7 +25,7 @@ pub struct NotifySlot {
 
 impl NotifySlot {
     /// An unused slot.
-    pub const FREE: Self = Self { last: 0, key: 0, len: 0, state: State::Open };
+    pub const FREE: Self = Self { key: 0, len: 0, state: State::Open { last: 0 } };
 }
 
 /// A ring of notifies: `sent` that were sent in this session, then those that wait.
@@ -42,11 +40,17 @@ pub(crate) struct NotifiesState {
     sent: u16,
     /// How many are to be sent again.
     lost: u16,
+    /// The ends of their list, oldest loss first; nowhere if there are none.
+    first_lost: u16,
+    last_lost: u16,
 }
+
+/// No place in the ring.
+const NOWHERE: u16 = u16::MAX;
 
 impl NotifiesState {
     pub(crate) const fn new() -> Self {
-        Self { base: 0, head: 0, len: 0, sent: 0, lost: 0 }
+        Self { base: 0, head: 0, len: 0, sent: 0, lost: 0, first_lost: NOWHERE, last_lost: NOWHERE }
     }
 
     pub(crate) const fn is_idle(&self) -> bool {
@@ -72,7 +76,7 @@ pub(crate) struct Notifies<'a> {
     pub(crate) payload: usize,
 }
 
-impl Notifies<'_> {
+impl<'a> Notifies<'a> {
     /// The slot of the next one.
     pub(crate) fn vacant(&self) -> Result<usize, SendError> {
         if usize::from(self.state.len) >= self.slots.len() {
@@ -94,39 +98,35 @@ impl Notifies<'_> {
         if !again {
             return self.state.has_fresh(window).then(|| self.state.base.wrapping_add(self.state.sent));
         }
-        if self.state.lost == 0 {
-            return None;
-        }
-        let lost =
-            (0..self.state.sent).find(|offset| self.slot(*offset).is_some_and(|slot| slot.state == State::Lost))?;
-        Some(self.state.base.wrapping_add(lost))
+        let first = self.state.first_lost;
+        let offset = usize::from(first).checked_sub(usize::from(self.state.head));
+        let offset = offset.unwrap_or_else(|| self.slots.len().saturating_sub(usize::from(self.state.head - first)));
+        (first != NOWHERE).then(|| self.state.base.wrapping_add(offset as u16))
     }
 
     /// Bytes that each waiting message takes at most.
     pub(crate) fn waiting_lens(&self, window: u16) -> impl Iterator<Item = usize> {
-        let (sent, end) = (self.state.sent, self.state.len.min(window.max(self.state.sent)));
-        (0..end).filter_map(move |offset| {
-            let slot = self.slot(offset)?;
-            let waits = offset >= sent || slot.state == State::Lost;
-            waits.then(|| usize::from(slot.len).saturating_add(7))
-        })
+        let lost =
+            core::iter::successors(self.slots.get(usize::from(self.state.first_lost)), |slot| match slot.state {
+                State::Lost { after, .. } => self.slots.get(usize::from(after)),
+                State::Open { .. } | State::Acked => None,
+            });
+        let fresh = (self.state.sent..self.state.len.min(window)).filter_map(|offset| self.slot(offset));
+        lost.chain(fresh).map(|slot| usize::from(slot.len).saturating_add(7))
     }
 
-    pub(crate) fn message(&self, sequence: u16) -> Option<WireMessage<'_>> {
+    pub(crate) fn into_message(self, sequence: u16) -> Option<OutMessage<'a>> {
         let offset = sequence.wrapping_sub(self.state.base);
         let slot = self.slot(offset)?;
         let payload = stored(self.payloads, self.payload, self.index(offset), slot.len);
-        Some(WireMessage::Notify(OneWay { sequence, key: slot.key, payload }))
+        Some(OutMessage::notify(OneWay { sequence, key: slot.key, payload }))
     }
 
     /// The notify goes out in packet `number`; says how to name it, and whether it had been sent before.
     pub(crate) fn sent(&mut self, sequence: u16, number: u32) -> Option<(MessageId, bool)> {
         let offset = sequence.wrapping_sub(self.state.base);
         let was_sent = offset < self.state.sent;
-        let slot = self.slot_mut(offset)?;
-        slot.last = number;
-        let was_lost = core::mem::replace(&mut slot.state, State::Open) == State::Lost;
-        self.state.lost = self.state.lost.saturating_sub(u16::from(was_lost));
+        self.replace(offset, State::Open { last: number });
         self.state.sent = self.state.sent.max(offset.saturating_add(1));
         Some((MessageId::Notify { sequence }, was_sent))
     }
@@ -134,25 +134,46 @@ impl Notifies<'_> {
     pub(crate) fn needs(&self, message: MessageId, number: u32) -> bool {
         self.current(message)
             .and_then(|offset| self.slot(offset))
-            .is_some_and(|slot| slot.last == number && slot.state == State::Open)
+            .is_some_and(|slot| slot.state == State::Open { last: number })
     }
 
     pub(crate) fn repeat(&mut self, message: MessageId) {
-        if let Some(slot) = self.current(message).and_then(|offset| self.slot_mut(offset))
-            && slot.state == State::Open
-        {
-            slot.state = State::Lost;
+        let Some(offset) = self.current(message) else { return };
+        if self.slot(offset).is_some_and(|slot| matches!(slot.state, State::Open { .. })) {
+            let (index, before) = (self.index(offset) as u16, self.state.last_lost);
+            self.replace(offset, State::Lost { before, after: NOWHERE });
+            self.link(before, index, index, NOWHERE);
             self.state.lost = self.state.lost.saturating_add(1);
         }
     }
 
     /// The peer has it. Slots are freed in order.
     pub(crate) fn acked(&mut self, message: MessageId) {
-        let Some(slot) = self.current(message).and_then(|offset| self.slot_mut(offset)) else { return };
-        let was_lost = core::mem::replace(&mut slot.state, State::Acked) == State::Lost;
-        self.state.lost = self.state.lost.saturating_sub(u16::from(was_lost));
+        let Some(offset) = self.current(message) else { return };
+        self.replace(offset, State::Acked);
         while self.state.sent > 0 && self.slot(0).is_some_and(|slot| slot.state == State::Acked) {
             self.drop_first();
+        }
+    }
+
+    /// Changes the state of a notify; one that was lost is no longer listed.
+    fn replace(&mut self, offset: u16, state: State) {
+        let Some(slot) = self.slot_mut(offset) else { return };
+        if let State::Lost { before, after } = core::mem::replace(&mut slot.state, state) {
+            self.link(before, after, before, after);
+            self.state.lost = self.state.lost.saturating_sub(1);
+        }
+    }
+
+    /// In the list of the lost: behind `before` comes `next`, and in front of `after` `previous`.
+    fn link(&mut self, before: u16, next: u16, previous: u16, after: u16) {
+        match self.slots.get_mut(usize::from(before)).map(|slot| &mut slot.state) {
+            Some(State::Lost { after, .. }) => *after = next,
+            _ => self.state.first_lost = next,
+        }
+        match self.slots.get_mut(usize::from(after)).map(|slot| &mut slot.state) {
+            Some(State::Lost { before, .. }) => *before = previous,
+            _ => self.state.last_lost = previous,
         }
     }
 
@@ -163,8 +184,8 @@ impl Notifies<'_> {
         for _ in 0..unconfirmed {
             self.drop_first();
         }
-        self.state.base = 0;
-        self.state.lost = 0;
+        (self.state.base, self.state.lost) = (0, 0);
+        (self.state.first_lost, self.state.last_lost) = (NOWHERE, NOWHERE);
         unconfirmed
     }
 
@@ -221,8 +242,10 @@ impl Notifies<'_> {
     pub(crate) fn check_invariants(&self) {
         debug_assert!(self.state.sent <= self.state.len && usize::from(self.state.len) <= self.slots.len());
         if cfg!(debug_assertions) {
-            let is_lost = |offset: &u16| self.slot(*offset).is_some_and(|slot| slot.state == State::Lost);
-            debug_assert_eq!((0..self.state.sent).filter(is_lost).count(), usize::from(self.state.lost));
+            let is_lost = |slot: &NotifySlot| matches!(slot.state, State::Lost { .. });
+            let lost = (0..self.state.sent).filter_map(|offset| self.slot(offset)).filter(|slot| is_lost(slot)).count();
+            let listed = self.waiting_lens(0).count();
+            debug_assert_eq!((lost, listed), (usize::from(self.state.lost), lost));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::event::SendError;
 use crate::storage::stored;
-use crate::wire::{BITMAP_REACH, OneWay, WireMessage};
+use crate::wire::{BITMAP_REACH, OneWay, OutMessage};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -73,7 +73,7 @@ pub(crate) struct Publishes<'a> {
     pub(crate) payload: usize,
 }
 
-impl Publishes<'_> {
+impl<'a> Publishes<'a> {
     /// The slot for a publish of this key: that of the one which it replaces, else a free one.
     pub(crate) fn vacant(&mut self, key: u16) -> Result<usize, SendError> {
         self.last_was_taken();
@@ -100,10 +100,10 @@ impl Publishes<'_> {
         self.slots.iter().position(|slot| slot.state == State::Waiting)
     }
 
-    pub(crate) fn message(&self, index: usize) -> Option<WireMessage<'_>> {
+    pub(crate) fn into_message(self, index: usize) -> Option<OutMessage<'a>> {
         let slot = self.slots.get(index)?;
         let payload = stored(self.payloads, self.payload, index, slot.len);
-        Some(WireMessage::Publish(OneWay { sequence: self.state.next, key: slot.key, payload }))
+        Some(OutMessage::publish(OneWay { sequence: self.state.next, key: slot.key, payload }))
     }
 
     pub(crate) fn sent(&mut self, index: usize) {

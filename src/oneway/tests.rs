@@ -6,7 +6,7 @@ use super::*;
 use crate::event::SendError;
 use crate::recovery::MessageId;
 use crate::storage::store;
-use crate::wire::OneWay;
+use crate::wire::{OneWay, said};
 
 const PAYLOAD: usize = 4;
 
@@ -195,6 +195,25 @@ fn a_lost_notify_is_sent_again_before_fresh_ones() {
 }
 
 #[test]
+fn lost_notifies_are_sent_again_in_the_order_of_their_losses_but_for_those_that_have_arrived() {
+    let mut sender = Sender::new();
+    (0..3).for_each(|key| sender.push(key).unwrap());
+    sender.send(3, 0);
+    for (lost, acked, sent) in [([2, 0, 1], 0, [2, 1]), ([1, 2, 1], 1, [2, 2])] {
+        lost.into_iter().for_each(|sequence| sender.notifies().repeat(MessageId::Notify { sequence }));
+        sender.notifies().check_invariants();
+        sender.acked(acked);
+        let mut sent = Vec::from(sent);
+        sent.dedup();
+        assert_eq!(sender.send(3, 1), sent);
+    }
+    (3..5).for_each(|key| sender.push(key).unwrap());
+    assert_eq!(sender.send(3, 2), [3, 4]);
+    [4, 2, 3].into_iter().for_each(|sequence| sender.notifies().repeat(MessageId::Notify { sequence }));
+    assert_eq!(sender.send(3, 3), [4, 2, 3], "places in the ring wrap");
+}
+
+#[test]
 fn at_the_end_of_a_session_what_was_sent_is_reported_and_what_waits_is_kept() {
     let mut sender = Sender::new();
     for key in 0..3 {
@@ -205,7 +224,7 @@ fn at_the_end_of_a_session_what_was_sent_is_reported_and_what_waits_is_kept() {
     assert_eq!(sender.notifies().end_session(), 2, "one behind a gap is not confirmed");
     assert_eq!(sender.notifies().begin_session(PAYLOAD), 0);
     assert_eq!(sender.send(2, 0), [0]);
-    assert!(std::format!("{:?}", sender.notifies().message(0)).contains("key: 2"));
+    assert!(said(&sender.notifies().into_message(0).unwrap()).contains("key: 2"));
 }
 
 #[test]
@@ -220,7 +239,7 @@ fn what_the_next_peer_cannot_take_is_given_up_and_the_rest_keeps_its_order() {
     sender.notifies().end_session();
     assert_eq!(sender.notifies().begin_session(3), 1);
     assert_eq!(sender.send(3, 0), [0, 1]);
-    let text = |sender: &mut Sender, sequence| std::format!("{:?}", sender.notifies().message(sequence));
+    let text = |sender: &mut Sender, sequence| said(&sender.notifies().into_message(sequence).unwrap());
     assert!(text(&mut sender, 0).contains("key: 0, payload: [7]"));
     assert!(text(&mut sender, 1).contains("key: 2, payload: [7, 7]"));
 }
@@ -241,17 +260,21 @@ fn the_latest_publish_of_a_key_replaces_one_that_waits() {
     push(&mut publishes, 1, b"new").unwrap();
     push(&mut publishes, 2, b"two").unwrap();
     assert_eq!(push(&mut publishes, 3, b""), Err(SendError::Full));
-    let text = |publishes: &Publishes<'_>| std::format!("{:?}", publishes.message(publishes.next_to_send().unwrap()));
-    assert!(text(&publishes).contains("sequence: 0, key: 1, payload: [110, 101, 119]"));
+    let text = |publishes: &mut Publishes<'_>| {
+        let next = publishes.next_to_send().unwrap();
+        let Publishes { state, slots, payloads, payload } = publishes;
+        said(&Publishes { state, slots, payloads, payload: *payload }.into_message(next).unwrap())
+    };
+    assert!(text(&mut publishes).contains("sequence: 0, key: 1, payload: [110, 101, 119]"));
     publishes.sent(0);
     publishes.last_was_refused();
-    assert!(text(&publishes).contains("sequence: 0, key: 1"));
+    assert!(text(&mut publishes).contains("sequence: 0, key: 1"));
     publishes.sent(0);
     publishes.sent(1);
     publishes.last_was_taken();
     assert!(publishes.next_to_send().is_none() && !publishes.state.has_waiting());
     push(&mut publishes, 3, b"").unwrap();
-    assert!(text(&publishes).contains("sequence: 2, key: 3"));
+    assert!(text(&mut publishes).contains("sequence: 2, key: 3"));
 }
 
 #[test]

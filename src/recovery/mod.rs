@@ -7,4 +7,4 @@ mod sent;
 pub(crate) use received::{Arrival, Received};
 pub(crate) use round_trip::RoundTrip;
 pub use sent::Transmission;
-pub(crate) use sent::{Ack, MessageId, Sample, Sent};
+pub(crate) use sent::{Ack, MessageId, Outbox, Sample, Sent};

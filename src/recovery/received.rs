@@ -2,7 +2,7 @@
 
 use super::RoundTrip;
 use crate::time::{Instant, Stamp};
-use crate::wire::{AckField, BITMAP_REACH, PacketNumber};
+use crate::wire::{AckField, BITMAP_REACH, PacketNumber, distance};
 
 /// Eliciting packets that may wait for one ack.
 const MAX_OWED: u8 = 8;
@@ -26,8 +26,9 @@ pub(crate) struct Received {
     next: PacketNumber,
     /// Bit i: number next − 2 − i has come. Numbers below zero have.
     history: u64,
-    /// The largest number that arrived, taken or not, plus one: the replay window ends there. newest ≥ next.
-    newest: PacketNumber,
+    /// The low half of the largest number that arrived, taken or not, plus one: the replay window ends there. newest ≥
+    /// next.
+    newest: u32,
     /// Bytes with which the largest number came.
     largest_len: u8,
     /// When it came.
@@ -52,7 +53,7 @@ impl Received {
         Self {
             next: PacketNumber::ZERO,
             history: u64::MAX,
-            newest: PacketNumber::ZERO,
+            newest: 0,
             largest_len: 1,
             largest_at: Instant::from_micros(0).stamp(),
             owed_since: Instant::from_micros(0).stamp(),
@@ -73,83 +74,83 @@ impl Received {
     ///
     /// Packets whose messages are not taken move the replay window as well: else one that is never taken could come
     /// again when sequences have wrapped.
-    pub(crate) fn arrive(&mut self, number: PacketNumber) -> Arrival {
-        let is_too_old = self.newest.distance_from(number).is_some_and(|behind| behind > u64::from(BITMAP_REACH) + 1);
-        let is_newest = number >= self.newest;
-        self.newest = self.newest.max(number.next());
-        match self.next.distance_from(number) {
-            _ if is_too_old => Arrival::TooOld,
-            None | Some(0) => Arrival::New { is_newest },
-            Some(1) => Arrival::Duplicate,
-            Some(behind) if self.history_bit(behind).is_none_or(|bit| self.history & bit != 0) => Arrival::Duplicate,
-            Some(_) => Arrival::New { is_newest },
+    pub(crate) fn arrive(&mut self, number: u32) -> Arrival {
+        let behind_newest = distance(number, self.newest);
+        if behind_newest > BITMAP_REACH.cast_signed() + 1 {
+            return Arrival::TooOld;
+        }
+        if behind_newest <= 0 {
+            self.newest = number.wrapping_add(1);
+        }
+        if self.has(number) { Arrival::Duplicate } else { Arrival::New { is_newest: behind_newest <= 0 } }
+    }
+
+    /// Whether the messages of packet `number` were taken, as far as is remembered.
+    fn has(&self, number: u32) -> bool {
+        match distance(number, self.next.low) {
+            ..=0 => false,
+            1 => true,
+            behind => self.bit(behind).is_none_or(|bit| self.history & bit != 0),
         }
     }
 
-    /// The bit of the number `behind` the next one.
-    fn history_bit(&self, behind: u64) -> Option<u64> {
-        let shift = u32::try_from(behind.checked_sub(2)?).ok()?;
-        1_u64.checked_shl(shift)
+    /// The bit of the number `behind` the next one, if it is remembered.
+    fn bit(&self, behind: i32) -> Option<u64> {
+        let shift = behind.wrapping_sub(2).cast_unsigned();
+        // On small machines two halves are cheaper than a shift of 64 bits.
+        let half = 1_u32.wrapping_shl(shift);
+        match shift {
+            0..32 => Some(u64::from(half)),
+            32..64 => Some(u64::from(half) << 32),
+            _ => None,
+        }
     }
 
     /// Notes that the messages of packet `number` were taken. `len` is how many bytes of the number it carried,
     /// `has_news` whether any message was new.
-    pub(crate) fn note(&mut self, now: Instant, number: PacketNumber, len: usize, is_eliciting: bool, has_news: bool) {
-        let is_in_order;
-        match number.distance_from(self.next) {
-            Some(ahead) => {
-                is_in_order = ahead == 0;
-                // The former largest moves into the history, and the numbers skipped after it are missing.
-                let moved = u32::try_from(ahead).ok().and_then(|ahead| {
-                    let former = if self.next == PacketNumber::ZERO { u64::MAX } else { self.history << 1 | 1 };
-                    former.checked_shl(ahead)
-                });
-                // What lay before number 0 stays received, however far the first packets skip.
-                let before_zero = number.get().min(64);
-                let zeros = u64::MAX.checked_shl(before_zero as u32).unwrap_or(0);
-                self.history = moved.unwrap_or(0) | zeros;
-                self.next = number.next();
-                self.largest_len = len as u8;
-                self.largest_at = now.stamp();
+    pub(crate) fn note(&mut self, now: Stamp, number: PacketNumber, len: usize, is_eliciting: bool, has_news: bool) {
+        let ahead = distance(self.next.low, number.low);
+        if ahead >= 0 {
+            // The former largest moves into the history, and the numbers skipped after it are missing.
+            self.history = self.history << 1 | 1;
+            for _ in 0..ahead.min(BITMAP_REACH.cast_signed()) {
+                self.history <<= 1;
             }
-            None => {
-                is_in_order = false;
-                if let Some(bit) = self.next.distance_from(number).and_then(|behind| self.history_bit(behind)) {
-                    self.history |= bit;
-                }
-            }
+            self.next = number.next();
+            self.largest_len = len as u8;
+            self.largest_at = now;
+        } else {
+            self.history |= self.bit(ahead.wrapping_neg()).unwrap_or(0);
         }
         self.since_ack = self.since_ack.saturating_add(1);
         if is_eliciting {
             if self.owed == 0 {
-                self.owed_since = now.stamp();
+                self.owed_since = now;
             }
             self.owed = self.owed.saturating_add(1);
-            self.is_urgent |= !is_in_order || !has_news || self.owed >= MAX_OWED;
+            self.is_urgent |= ahead != 0 || !has_news || self.owed >= MAX_OWED;
             self.is_repeating = true;
             self.carrier = None;
         }
     }
 
     /// Whether an ack has to go out now, with or without company.
-    pub(crate) fn is_ack_due(&self, now: Instant, round_trip: &RoundTrip) -> bool {
-        self.is_urgent || self.owed > 0 && self.owed_since.elapsed_micros(now) >= round_trip.ack_delay_micros()
+    pub(crate) fn is_ack_due(&self, now: Stamp, round_trip: &RoundTrip) -> bool {
+        self.is_urgent || self.owed > 0 && self.owed_since.is_over(now, round_trip.ack_delay_micros())
     }
 
-    /// When an ack will be due that is not due yet.
-    pub(crate) fn ack_at(&self, now: Instant, round_trip: &RoundTrip) -> Option<Instant> {
-        let waits = self.owed > 0 && !self.is_ack_due(now, round_trip);
-        waits.then(|| self.owed_since.deadline(now, round_trip.ack_delay_micros()))
+    /// Since when an ack waits for a packet that it can ride on.
+    pub(crate) fn ack_awaits_company_since(&self) -> Option<Stamp> {
+        (self.owed > 0 && !self.is_urgent).then_some(self.owed_since)
     }
 
-    /// The ack for a packet that goes out now, and the full number that it names.
-    pub(crate) fn ack(&self, now: Instant, round_trip: &RoundTrip) -> Option<(AckField, PacketNumber)> {
+    /// The ack for a packet that goes out now; its number is the low half of the full one.
+    pub(crate) fn ack(&self, now: Stamp, round_trip: &RoundTrip) -> Option<AckField> {
         if !self.is_repeating {
             return None;
         }
-        let largest = self.next.back(1)?;
-        let field = AckField {
-            largest: largest.get(),
+        Some(AckField {
+            largest: self.next.low.wrapping_sub(1),
             len: match self.largest_len {
                 1 => 1,
                 2 => 2,
@@ -162,23 +163,22 @@ impl Received {
                 _ => BITMAP_REACH,
             },
             fresh: self.largest_at.elapsed_micros(now) <= round_trip.fresh_micros(),
-        };
-        Some((field, largest))
+        })
     }
 
     /// Packet `number` of ours carries the ack; returns whether it was owed.
-    pub(crate) fn ack_sent(&mut self, number: PacketNumber) -> bool {
+    pub(crate) fn ack_sent(&mut self, number: u32) -> bool {
         let was_owed = self.owed > 0;
         self.owed = 0;
         self.since_ack = 0;
         self.is_urgent = false;
-        self.carrier.get_or_insert(number.get() as u32);
+        self.carrier.get_or_insert(number);
         was_owed
     }
 
-    /// The port did not take our last packet, the one before `next`, which carried the ack.
-    pub(crate) fn ack_refused(&mut self, next: PacketNumber, was_owed: bool) {
-        if self.carrier == next.back(1).map(|last| last.get() as u32) {
+    /// The port did not take our packet `number`, which carried the ack.
+    pub(crate) fn ack_refused(&mut self, number: u32, was_owed: bool) {
+        if self.carrier == Some(number) {
             self.carrier = None;
         }
         if was_owed && self.is_repeating {
@@ -188,9 +188,8 @@ impl Received {
     }
 
     /// The peer has our packets up to `largest`: if one of them carried the newest ack, it need not be repeated.
-    pub(crate) fn peer_has(&mut self, largest: PacketNumber) {
-        let is_reached = |carrier: u32| (largest.get() as u32).wrapping_sub(carrier) < u32::MAX / 2;
-        if self.carrier.is_some_and(is_reached) {
+    pub(crate) fn peer_has(&mut self, largest: u32) {
+        if self.carrier.is_some_and(|carrier| distance(carrier, largest) >= 0) {
             self.is_repeating = false;
         }
     }
@@ -199,8 +198,8 @@ impl Received {
     pub(crate) fn check_invariants(&self) {
         debug_assert!(self.owed == 0 || self.is_repeating);
         debug_assert!(!self.is_urgent || self.owed > 0);
-        debug_assert!(self.newest >= self.next);
-        debug_assert!(!self.is_repeating || self.next > PacketNumber::ZERO);
+        debug_assert!(distance(self.next.low, self.newest) >= 0);
+        debug_assert!(!self.is_repeating || self.next != PacketNumber::ZERO);
     }
 }
 
@@ -222,15 +221,15 @@ mod tests {
     fn received(numbers: &[u64]) -> Received {
         let mut received = Received::new();
         for number in numbers {
-            received.arrive(PacketNumber::new(*number));
-            received.note(NOW, PacketNumber::new(*number), 1, true, true);
+            received.arrive(*number as u32);
+            received.note(NOW.stamp(), PacketNumber::new(*number), 1, true, true);
             received.check_invariants();
         }
         received
     }
 
     fn bitmap(received: &Received) -> u64 {
-        received.ack(NOW, &round_trip()).unwrap().0.bitmap
+        received.ack(NOW.stamp(), &round_trip()).unwrap().bitmap
     }
 
     #[test]
@@ -268,7 +267,7 @@ mod tests {
             (500, NEWEST),
         ] {
             let mut received = received(&[0, 1, 100, 98]);
-            assert_eq!(received.arrive(PacketNumber::new(number)), arrival, "{number}");
+            assert_eq!(received.arrive(number), arrival, "{number}");
         }
     }
 
@@ -276,11 +275,11 @@ mod tests {
     fn the_replay_window_moves_with_packets_that_are_not_taken() {
         let mut received = received(&[0]);
         for number in 1..=66 {
-            assert_eq!(received.arrive(PacketNumber::new(number)), NEWEST);
+            assert_eq!(received.arrive(number), NEWEST);
         }
-        assert_eq!(received.arrive(PacketNumber::new(66)), LATE);
-        assert_eq!(received.arrive(PacketNumber::new(1)), Arrival::TooOld);
-        assert_eq!(received.arrive(PacketNumber::new(2)), LATE);
+        assert_eq!(received.arrive(66), LATE);
+        assert_eq!(received.arrive(1), Arrival::TooOld);
+        assert_eq!(received.arrive(2), LATE);
         assert_eq!(bitmap(&received), u64::MAX);
     }
 
@@ -288,38 +287,37 @@ mod tests {
     fn an_ack_waits_for_company_unless_something_is_wrong() {
         let round_trip = round_trip();
         let in_order = received(&[0, 1]);
-        assert!(!in_order.is_ack_due(NOW, &round_trip));
-        let at = in_order.ack_at(NOW, &round_trip).unwrap();
-        assert_eq!(at, NOW + Duration::from_millis(1));
-        assert!(in_order.is_ack_due(at, &round_trip));
-        assert!(received(&[0, 2]).is_ack_due(NOW, &round_trip));
-        assert!(received(&[0, 1, 2, 3, 4, 5, 6, 7]).is_ack_due(NOW, &round_trip));
+        assert!(!in_order.is_ack_due(NOW.stamp(), &round_trip));
+        assert_eq!(in_order.ack_awaits_company_since(), Some(NOW.stamp()));
+        assert!(in_order.is_ack_due((NOW + Duration::from_millis(1)).stamp(), &round_trip));
+        assert!(received(&[0, 2]).is_ack_due(NOW.stamp(), &round_trip));
+        assert!(received(&[0, 1, 2, 3, 4, 5, 6, 7]).is_ack_due(NOW.stamp(), &round_trip));
         let mut nothing_new = received(&[0]);
-        nothing_new.note(NOW, PacketNumber::new(1), 1, true, false);
-        assert!(nothing_new.is_ack_due(NOW, &round_trip));
+        nothing_new.note(NOW.stamp(), PacketNumber::new(1), 1, true, false);
+        assert!(nothing_new.is_ack_due(NOW.stamp(), &round_trip));
         let mut bare = Received::new();
-        bare.note(NOW, PacketNumber::new(5), 1, false, false);
-        assert!(!bare.is_ack_due(NOW, &round_trip) && bare.ack(NOW, &round_trip).is_none());
+        bare.note(NOW.stamp(), PacketNumber::new(5), 1, false, false);
+        assert!(!bare.is_ack_due(NOW.stamp(), &round_trip) && bare.ack(NOW.stamp(), &round_trip).is_none());
     }
 
     #[test]
     fn an_ack_is_repeated_until_the_peer_has_it() {
         let mut received = received(&[0]);
-        received.ack_sent(PacketNumber::new(7));
-        received.ack_sent(PacketNumber::new(8));
-        received.peer_has(PacketNumber::new(6));
-        assert!(received.ack(NOW, &round_trip()).is_some());
-        received.peer_has(PacketNumber::new(7));
-        assert!(received.ack(NOW, &round_trip()).is_none());
-        received.note(NOW, PacketNumber::new(1), 1, true, true);
-        received.peer_has(PacketNumber::new(8));
-        assert!(received.ack(NOW, &round_trip()).is_some());
+        received.ack_sent(7);
+        received.ack_sent(8);
+        received.peer_has(6);
+        assert!(received.ack(NOW.stamp(), &round_trip()).is_some());
+        received.peer_has(7);
+        assert!(received.ack(NOW.stamp(), &round_trip()).is_none());
+        received.note(NOW.stamp(), PacketNumber::new(1), 1, true, true);
+        received.peer_has(8);
+        assert!(received.ack(NOW.stamp(), &round_trip()).is_some());
     }
 
     #[test]
     fn only_an_ack_of_what_came_just_now_is_fresh() {
         let received = received(&[0]);
-        assert!(received.ack(NOW + Duration::from_millis(2), &round_trip()).unwrap().0.fresh);
-        assert!(!received.ack(NOW + Duration::from_micros(2_001), &round_trip()).unwrap().0.fresh);
+        assert!(received.ack((NOW + Duration::from_millis(2)).stamp(), &round_trip()).unwrap().fresh);
+        assert!(!received.ack((NOW + Duration::from_micros(2_001)).stamp(), &round_trip()).unwrap().fresh);
     }
 }

@@ -1,10 +1,13 @@
 //! The log of transmissions: which message went out in which packet, and when (`PROTOCOL.md §9.2`).
 
 use crate::time::{Instant, Stamp};
-use crate::wire::{BITMAP_REACH, PacketNumber, number_len};
+use crate::wire::{BITMAP_REACH, PacketNumber, distance, number_len};
 
 /// Packets in a row that ask for no ack.
 const MAX_UNELICITING: u8 = 64;
+
+/// A log of at most so many entries is read from its beginning. In a longer one the place is looked for.
+const SHORT_LOG: usize = 64;
 
 /// A message, named so that a later one in the same place is told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,8 @@ impl Transmission {
 /// An ack, restored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ack {
-    pub(crate) largest: PacketNumber,
+    /// The low half of its number.
+    pub(crate) largest: u32,
     pub(crate) bitmap: u64,
     pub(crate) reach: u32,
     pub(crate) is_fresh: bool,
@@ -42,12 +46,11 @@ pub(crate) struct Ack {
 
 impl Ack {
     /// Whether the packet `behind` the largest has come.
-    fn covers(&self, behind: u32) -> bool {
-        match behind.checked_sub(1) {
-            None => true,
-            Some(bit) if bit < self.reach.min(BITMAP_REACH) => (self.bitmap >> bit) & 1 != 0,
-            Some(_) => false,
-        }
+    const fn covers(&self, behind: u32) -> bool {
+        let bit = behind.wrapping_sub(1);
+        // On small machines two halves are cheaper than a shift of 64 bits.
+        let half = if bit < 32 { self.bitmap as u32 } else { (self.bitmap >> 32) as u32 };
+        behind == 0 || bit < self.reach && half.wrapping_shr(bit) & 1 != 0
     }
 }
 
@@ -60,12 +63,27 @@ pub(crate) enum Sample {
     AtLeast(u32),
 }
 
+/// The messages that may be in the log, and the memory of the log.
+pub(crate) trait Outbox {
+    fn log(&mut self) -> &mut [Transmission];
+
+    /// Whether `message` still needs its transmission in packet `number`: nobody has acknowledged it, it was not sent
+    /// later, and does not wait to be.
+    fn needs(&mut self, message: MessageId, number: u32) -> bool;
+
+    /// Sends `message` again.
+    fn repeat(&mut self, message: MessageId);
+
+    /// The peer has `message`.
+    fn acked(&mut self, message: MessageId);
+}
+
 /// The sending side of a packet-number space. The log is a ring in lent memory, oldest first.
 #[derive(Debug)]
 pub(crate) struct Sent {
     next: PacketNumber,
-    /// The largest acknowledged number plus one.
-    base: PacketNumber,
+    /// The largest acknowledged number plus one, its low half.
+    base: u32,
     head: u16,
     len: u16,
     /// Packets since the last one that asked for an ack.
@@ -74,7 +92,7 @@ pub(crate) struct Sent {
 
 impl Sent {
     pub(crate) const fn new() -> Self {
-        Self { next: PacketNumber::ZERO, base: PacketNumber::ZERO, head: 0, len: 0, uneliciting: 0 }
+        Self { next: PacketNumber::ZERO, base: 0, head: 0, len: 0, uneliciting: 0 }
     }
 
     /// The number of the next packet.
@@ -82,15 +100,15 @@ impl Sent {
         self.next
     }
 
-    /// The largest acknowledged number plus one: the base for restoring truncated acks.
-    pub(crate) const fn base(&self) -> PacketNumber {
+    /// The largest acknowledged number plus one, its low half: the base for restoring truncated acks.
+    pub(crate) const fn base(&self) -> u32 {
         self.base
     }
 
     /// Bytes that the next packet carries of its number: a hard rule for every packet (H7 of the design,
     /// `PROTOCOL.md §5.1`).
     pub(crate) const fn next_len(&self) -> usize {
-        number_len(self.next, self.base)
+        number_len(self.next.low, self.base)
     }
 
     /// Whether the next packet must ask for an ack, so that numbers do not run away from what the peer has
@@ -99,31 +117,28 @@ impl Sent {
         self.uneliciting >= MAX_UNELICITING
     }
 
-    pub(crate) fn is_full(&self, log: &[Transmission]) -> bool {
-        usize::from(self.len) >= log.len()
-    }
-
-    /// The message of the oldest entry, and its packet's number. Empty entries in front are removed first.
-    pub(crate) fn oldest(&mut self, log: &[Transmission]) -> Option<(MessageId, u32)> {
-        self.trim(log);
-        let oldest = self.entry(log, 0)?;
-        Some((oldest.message?, oldest.number))
-    }
-
-    /// Forgets the oldest entry.
-    pub(crate) fn forget_oldest(&mut self, log: &[Transmission]) {
-        if let Some(len) = self.len.checked_sub(1) {
-            self.len = len;
-            self.head = self.index(log, 1) as u16;
+    /// Whether the log can take one more transmission: it has room, or its oldest one matters no more.
+    pub(crate) fn has_room(&mut self, out: &mut impl Outbox) -> bool {
+        self.trim(out.log());
+        if usize::from(self.len) < out.log().len() {
+            return true;
+        }
+        match self.entry(out.log(), 0) {
+            Some(Transmission { number, message: Some(message), .. }) => !out.needs(message, number),
+            _ => true,
         }
     }
 
-    /// Notes that `message` goes out in the next packet. The log must not be full.
-    pub(crate) fn push(&mut self, log: &mut [Transmission], now: Instant, message: MessageId) {
-        let index = self.index(log, self.len);
+    /// Notes that `message` goes out in the next packet. There must be room in the log: its oldest entry is forgotten if
+    /// it is full.
+    pub(crate) fn push(&mut self, log: &mut [Transmission], now: Stamp, message: MessageId) {
+        if usize::from(self.len) >= log.len() {
+            self.forget_oldest(log.len());
+        }
+        let index = self.index(log.len(), self.len);
         if let Some(entry) = log.get_mut(index) {
-            *entry = Transmission { number: self.next.get() as u32, at: now.stamp(), message: Some(message) };
-            self.len = self.len.saturating_add(1);
+            *entry = Transmission { number: self.next.low, at: now, message: Some(message) };
+            self.len = self.len.wrapping_add(1);
         }
     }
 
@@ -135,118 +150,142 @@ impl Sent {
 
     /// Takes back an entry of the last packet, newest first: the port did not take it. Its message and the packet's
     /// number.
-    pub(crate) fn pop_last(&mut self, log: &[Transmission]) -> Option<(MessageId, u32)> {
-        let last = self.next.back(1)?.get() as u32;
+    pub(crate) fn pop_last(&mut self, log: &mut [Transmission]) -> Option<(MessageId, u32)> {
+        let last = self.next.low.wrapping_sub(1);
         let at = self.len.checked_sub(1)?;
         let entry = self.entry(log, at).filter(|entry| entry.number == last)?;
         self.len = at;
         Some((entry.message?, last))
     }
 
-    /// Handles an ack: `acked` is told each message that has arrived. Says what the ack tells of the round trip if
-    /// it is fresh, or anything at all if `is_anything_welcome`.
+    /// Handles an ack. Says whether it told of a message that was not acknowledged before, and what it tells of the round
+    /// trip if it is fresh, or anything at all if `is_anything_welcome`.
     pub(crate) fn handle_ack(
         &mut self,
-        log: &mut [Transmission],
-        now: Instant,
+        out: &mut impl Outbox,
+        now: Stamp,
         ack: &Ack,
         is_anything_welcome: bool,
-        mut acked: impl FnMut(MessageId),
-    ) -> Option<Sample> {
-        let is_news = ack.largest >= self.base;
+    ) -> (bool, Option<Sample>) {
+        let is_news = distance(self.base, ack.largest) >= 0;
         if is_news {
-            self.base = ack.largest.next();
+            self.base = ack.largest.wrapping_add(1);
         }
-        let largest = ack.largest.get() as u32;
-        let mut sample = None;
-        for offset in 0..self.len {
-            let index = self.index(log, offset);
-            let Some(entry) = log.get_mut(index) else { break };
-            let behind = largest.wrapping_sub(entry.number);
-            if behind > u32::MAX / 2 {
+        let (mut has_acked, mut sample) = (false, None);
+        for offset in self.first_from(out.log(), ack.largest.wrapping_sub(BITMAP_REACH))..self.len {
+            let index = self.index(out.log().len(), offset);
+            let Some(entry) = out.log().get_mut(index) else { break };
+            let (behind, elapsed) = (distance(entry.number, ack.largest), entry.at.elapsed_micros(now));
+            if behind < 0 {
                 // Sent later than the packet that the ack names.
-                sample = sample.or(Some(Sample::AtLeast(entry.at.elapsed_micros(now))));
+                sample = sample.or(Some(Sample::AtLeast(elapsed)));
                 break;
             }
-            if ack.covers(behind)
+            if ack.covers(behind.cast_unsigned())
                 && let Some(message) = entry.message.take()
             {
-                acked(message);
+                out.acked(message);
+                has_acked = true;
                 if behind == 0 {
-                    sample = Some(Sample::Exactly(entry.at.elapsed_micros(now)));
+                    sample = Some(Sample::Exactly(elapsed));
                 }
             }
         }
-        self.trim(log);
-        sample.filter(|sample| {
-            let is_usable = is_anything_welcome && matches!(sample, Sample::Exactly(_));
-            is_news && (ack.is_fresh || is_usable)
-        })
+        let is_usable = is_anything_welcome && matches!(sample, Some(Sample::Exactly(_)));
+        (has_acked, sample.filter(|_| is_news && (ack.is_fresh || is_usable)))
     }
 
-    /// Removes the packets that are lost, those older than `age` microseconds of which a later one was
-    /// acknowledged; `lost` is told their messages and numbers.
-    pub(crate) fn take_lost(
-        &mut self,
-        log: &mut [Transmission],
-        now: Instant,
-        age: u32,
-        mut lost: impl FnMut(MessageId, u32),
-    ) {
-        let base = self.base.get() as u32;
+    /// Has the messages of lost packets sent again: of those at least `age` microseconds old of which a later one was
+    /// acknowledged. Returns whether there was any.
+    pub(crate) fn repeat_lost(&mut self, out: &mut impl Outbox, now: Stamp, age: u32) -> bool {
+        let mut has_any = false;
         for offset in 0..self.len {
-            let index = self.index(log, offset);
-            let Some(entry) = log.get_mut(index) else { break };
-            let is_below = base.wrapping_sub(entry.number).wrapping_sub(1) < u32::MAX / 2;
-            if !is_below || entry.at.elapsed_micros(now) < age {
+            let index = self.index(out.log().len(), offset);
+            let Some(entry) = out.log().get_mut(index) else { break };
+            if distance(entry.number, self.base) <= 0 || !entry.at.is_over(now, age) {
                 break;
             }
+            let number = entry.number;
             if let Some(message) = entry.message.take() {
-                lost(message, entry.number);
+                has_any |= repeat(out, message, number);
             }
         }
-        self.trim(log);
+        has_any
     }
 
-    /// When the oldest packet below an acknowledged one becomes lost, `age` microseconds after it went out.
-    pub(crate) fn lost_at(&mut self, log: &[Transmission], now: Instant, age: u32) -> Option<Instant> {
-        self.trim(log);
-        let oldest = self.entry(log, 0)?;
-        let is_below = (self.base.get() as u32).wrapping_sub(oldest.number).wrapping_sub(1) < u32::MAX / 2;
-        is_below.then(|| oldest.at.deadline(now, age))
-    }
-
-    /// Tells `visit` each message in the log, its packet's number, and its age in microseconds, oldest first, until
-    /// it returns false.
-    pub(crate) fn each(&self, log: &[Transmission], now: Instant, mut visit: impl FnMut(MessageId, u32, u32) -> bool) {
+    /// Has all messages sent again that went out at least `age` microseconds ago and are not acknowledged. Returns whether
+    /// there was any.
+    pub(crate) fn repeat_older_than(&mut self, out: &mut impl Outbox, now: Stamp, age: u32) -> bool {
+        let mut has_any = false;
         for offset in 0..self.len {
-            let Some(entry) = self.entry(log, offset) else { break };
-            if let Some(message) = entry.message
-                && !visit(message, entry.number, entry.at.elapsed_micros(now))
-            {
+            let Some(Transmission { number, at, message }) = self.entry(out.log(), offset) else { break };
+            if !at.is_over(now, age) {
                 break;
             }
+            if let Some(message) = message {
+                has_any |= repeat(out, message, number);
+            }
         }
+        has_any
     }
 
-    fn trim(&mut self, log: &[Transmission]) {
+    /// When the oldest packet below an acknowledged one went out.
+    pub(crate) fn oldest_below(&mut self, log: &mut [Transmission]) -> Option<Stamp> {
+        self.trim(log);
+        self.entry(log, 0).filter(|oldest| distance(oldest.number, self.base) > 0).map(|oldest| oldest.at)
+    }
+
+    /// When the oldest transmission went out that is still needed.
+    pub(crate) fn oldest_needed(&mut self, out: &mut impl Outbox) -> Option<Stamp> {
+        for offset in 0..self.len {
+            let Transmission { number, at, message } = self.entry(out.log(), offset)?;
+            if let Some(message) = message
+                && out.needs(message, number)
+            {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// The place of the first entry whose packet has this number or a higher one, or any before it in a short log.
+    fn first_from(&self, log: &mut [Transmission], number: u32) -> u16 {
+        let (mut low, mut high) = (0, if log.len() > SHORT_LOG { self.len } else { 0 });
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.entry(log, middle).is_some_and(|entry| distance(entry.number, number) > 0) {
+                low = middle.saturating_add(1);
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// Forgets what is settled in front.
+    fn trim(&mut self, log: &mut [Transmission]) {
         while self.entry(log, 0).is_some_and(|entry| entry.message.is_none()) {
-            self.forget_oldest(log);
+            self.forget_oldest(log.len());
         }
     }
 
-    fn entry<'l>(&self, log: &'l [Transmission], offset: u16) -> Option<&'l Transmission> {
-        if offset < self.len { log.get(self.index(log, offset)) } else { None }
+    fn forget_oldest(&mut self, capacity: usize) {
+        self.head = self.index(capacity, 1) as u16;
+        self.len = self.len.saturating_sub(1);
     }
 
-    fn index(&self, log: &[Transmission], offset: u16) -> usize {
-        let index = usize::from(self.head).saturating_add(usize::from(offset));
-        index.checked_sub(log.len()).unwrap_or(index)
+    fn entry(&self, log: &mut [Transmission], offset: u16) -> Option<Transmission> {
+        if offset < self.len { log.get(self.index(log.len(), offset)).copied() } else { None }
+    }
+
+    fn index(&self, capacity: usize, offset: u16) -> usize {
+        let index = usize::from(self.head).wrapping_add(usize::from(offset));
+        index.checked_sub(capacity).unwrap_or(index)
     }
 
     /// Invariants: base ≤ next, the ring is inside its memory, numbers ascend and are below next.
-    pub(crate) fn check_invariants(&self, log: &[Transmission]) {
-        debug_assert!(self.base <= self.next);
+    pub(crate) fn check_invariants(&self, log: &mut [Transmission]) {
+        debug_assert!(distance(self.base, self.next.low) >= 0);
         debug_assert!(usize::from(self.len) <= log.len());
         debug_assert!(usize::from(self.head) < log.len().max(1));
         if cfg!(debug_assertions) {
@@ -260,6 +299,15 @@ impl Sent {
     }
 }
 
+/// Has `message` sent again, if it needs its transmission in packet `number`.
+fn repeat(out: &mut impl Outbox, message: MessageId, number: u32) -> bool {
+    let is_needed = out.needs(message, number);
+    if is_needed {
+        out.repeat(message);
+    }
+    is_needed
+}
+
 #[cfg(test)]
 mod tests {
     use std::vec::Vec;
@@ -270,37 +318,66 @@ mod tests {
     const T0: Instant = Instant::from_micros(1_000);
     const PING: MessageId = MessageId::Ping;
 
+    /// A log, all of whose messages are needed, and what was said of them.
+    struct Log {
+        entries: Vec<Transmission>,
+        acked: Vec<MessageId>,
+        repeated: Vec<MessageId>,
+    }
+
+    impl Outbox for Log {
+        fn log(&mut self) -> &mut [Transmission] {
+            &mut self.entries
+        }
+
+        fn needs(&mut self, _message: MessageId, _number: u32) -> bool {
+            true
+        }
+
+        fn repeat(&mut self, message: MessageId) {
+            self.repeated.push(message);
+        }
+
+        fn acked(&mut self, message: MessageId) {
+            self.acked.push(message);
+        }
+    }
+
+    fn after(micros: u64) -> Stamp {
+        (T0 + Duration::from_micros(micros)).stamp()
+    }
+
     fn notify(sequence: u16) -> MessageId {
         MessageId::Notify { sequence }
     }
 
-    fn ack(largest: u64, bitmap: u64, reach: u32) -> Ack {
-        Ack { largest: PacketNumber::new(largest), bitmap, reach, is_fresh: true }
+    fn ack(largest: u32, bitmap: u64, reach: u32) -> Ack {
+        Ack { largest, bitmap, reach, is_fresh: true }
     }
 
     /// A log with one notify a packet, `sequence` = packet number.
-    fn sent(log: &mut [Transmission], count: u16) -> Sent {
+    fn sent(capacity: usize, count: u16) -> (Sent, Log) {
+        let mut log = Log { entries: vec![Transmission::NONE; capacity], acked: vec![], repeated: vec![] };
         let mut sent = Sent::new();
         for sequence in 0..count {
-            sent.push(log, T0 + Duration::from_micros(u64::from(sequence)), notify(sequence));
+            sent.push(log.log(), after(sequence.into()), notify(sequence));
             sent.packet_sent(true);
-            sent.check_invariants(log);
+            sent.check_invariants(log.log());
         }
-        sent
+        (sent, log)
     }
 
-    fn acked(sent: &mut Sent, log: &mut [Transmission], ack: &Ack) -> (Vec<MessageId>, Option<Sample>) {
-        let mut messages = Vec::new();
-        let sample =
-            sent.handle_ack(log, T0 + Duration::from_micros(100), ack, false, |message| messages.push(message));
-        sent.check_invariants(log);
+    fn acked(sent: &mut Sent, log: &mut Log, ack: &Ack) -> (Vec<MessageId>, Option<Sample>) {
+        let (has_acked, sample) = sent.handle_ack(log, after(100), ack, false);
+        sent.check_invariants(log.log());
+        let messages = core::mem::take(&mut log.acked);
+        assert_eq!(has_acked, !messages.is_empty());
         (messages, sample)
     }
 
     #[test]
     fn an_ack_reports_what_its_bitmap_covers_and_nothing_else() {
-        let mut log = [Transmission::NONE; 8];
-        let mut sent = sent(&mut log, 6);
+        let (mut sent, mut log) = sent(8, 6);
         assert_eq!(
             acked(&mut sent, &mut log, &ack(4, 0b0101, 8)),
             (vec![notify(1), notify(3), notify(4)], Some(Sample::Exactly(96)))
@@ -310,9 +387,18 @@ mod tests {
     }
 
     #[test]
+    fn a_bitmap_reaches_64_numbers_back() {
+        for behind in 1..=64 {
+            let covers = |bitmap, behind| ack(100, bitmap, 64).covers(behind);
+            assert!(covers(1 << (behind - 1), behind) && !covers(!(1 << (behind - 1)), behind), "{behind}");
+        }
+        assert!(ack(100, 0, 64).covers(0));
+        assert!(!ack(100, u64::MAX, 64).covers(65) && !ack(100, u64::MAX, 64).covers(97));
+    }
+
+    #[test]
     fn a_round_trip_sample_needs_a_fresh_ack_of_an_eliciting_packet() {
-        let mut log = [Transmission::NONE; 8];
-        let mut sent = sent(&mut log, 2);
+        let (mut sent, mut log) = sent(8, 2);
         sent.packet_sent(false);
         assert_eq!(acked(&mut sent, &mut log, &ack(2, 0, 64)).1, None);
         assert_eq!(acked(&mut sent, &mut log, &ack(1, 0, 64)), (vec![notify(1)], None));
@@ -322,58 +408,63 @@ mod tests {
 
     #[test]
     fn the_first_sample_may_be_a_bad_one() {
-        let mut log = [Transmission::NONE; 8];
-        let mut sent = sent(&mut log, 2);
+        let (mut sent, mut log) = sent(8, 2);
         let stale = Ack { is_fresh: false, ..ack(0, 0, 64) };
-        let now = T0 + Duration::from_micros(70);
-        assert_eq!(sent.handle_ack(&mut log, now, &stale, true, |_| ()), Some(Sample::Exactly(70)));
-        assert_eq!(sent.handle_ack(&mut log, now, &stale, true, |_| ()), None);
+        assert_eq!(sent.handle_ack(&mut log, after(70), &stale, true), (true, Some(Sample::Exactly(70))));
+        assert_eq!(sent.handle_ack(&mut log, after(70), &stale, true), (false, None));
     }
 
     #[test]
     fn a_packet_is_lost_when_a_later_one_was_acknowledged_and_it_is_old_enough() {
-        let mut log = [Transmission::NONE; 8];
-        let mut sent = sent(&mut log, 5);
+        let (mut sent, mut log) = sent(8, 5);
         acked(&mut sent, &mut log, &ack(2, 0, 8));
-        assert_eq!(sent.lost_at(&log, T0, 50), Some(T0 + Duration::from_micros(50)));
-        let mut lost = Vec::new();
-        sent.take_lost(&mut log, T0 + Duration::from_micros(50), 50, |message, _| lost.push(message));
-        assert_eq!(lost, [notify(0)]);
-        sent.take_lost(&mut log, T0 + Duration::from_micros(500), 50, |message, _| lost.push(message));
-        assert_eq!(lost, [notify(0), notify(1)]);
-        assert_eq!(sent.lost_at(&log, T0, 50), None);
+        assert_eq!(sent.oldest_below(log.log()), Some(after(0)));
+        assert!(!sent.repeat_lost(&mut log, after(49), 50));
+        assert!(sent.repeat_lost(&mut log, after(50), 50));
+        assert_eq!(log.repeated, [notify(0)]);
+        assert!(sent.repeat_lost(&mut log, after(500), 50));
+        assert_eq!(log.repeated, [notify(0), notify(1)]);
+        assert_eq!(sent.oldest_below(log.log()), None);
+    }
+
+    #[test]
+    fn all_that_is_old_enough_is_sent_again_and_stays_in_the_log() {
+        let (mut sent, mut log) = sent(8, 3);
+        assert_eq!(sent.oldest_needed(&mut log), Some(after(0)));
+        for _ in 0..2 {
+            assert!(sent.repeat_older_than(&mut log, after(51), 50));
+        }
+        assert_eq!(log.repeated, [notify(0), notify(1), notify(0), notify(1)]);
     }
 
     #[test]
     fn a_refused_packet_is_taken_out_of_the_log() {
-        let mut log = [Transmission::NONE; 4];
-        let mut sent = sent(&mut log, 1);
-        sent.push(&mut log, T0, PING);
-        sent.push(&mut log, T0, notify(9));
+        let (mut sent, mut log) = sent(4, 1);
+        sent.push(log.log(), after(0), PING);
+        sent.push(log.log(), after(0), notify(9));
         sent.packet_sent(true);
-        assert_eq!(sent.pop_last(&log), Some((notify(9), 1)));
-        assert_eq!(sent.pop_last(&log), Some((PING, 1)));
-        assert_eq!(sent.pop_last(&log), None);
-        assert_eq!(sent.oldest(&log), Some((notify(0), 0)));
+        assert_eq!(sent.pop_last(log.log()), Some((notify(9), 1)));
+        assert_eq!(sent.pop_last(log.log()), Some((PING, 1)));
+        assert_eq!(sent.pop_last(log.log()), None);
+        assert!(sent.has_room(&mut log));
+        assert_eq!(acked(&mut sent, &mut log, &ack(0, 0, 8)).0, [notify(0)]);
     }
 
     #[test]
-    fn the_ring_wraps() {
-        let mut log = [Transmission::NONE; 3];
-        let mut sent = sent(&mut log, 3);
+    fn the_ring_wraps_and_forgets_the_oldest() {
+        let (mut sent, mut log) = sent(3, 3);
         for number in 3..100 {
-            assert!(sent.is_full(&log));
-            sent.forget_oldest(&log);
-            sent.push(&mut log, T0, notify(number));
+            assert!(!sent.has_room(&mut log), "all are needed");
+            sent.push(log.log(), after(0), notify(number));
             sent.packet_sent(true);
-            sent.check_invariants(&log);
-            assert_eq!(sent.oldest(&log), Some((notify(number - 2), u32::from(number - 2))));
+            sent.check_invariants(log.log());
         }
+        assert_eq!(acked(&mut sent, &mut log, &ack(99, u64::MAX, 64)).0, [notify(97), notify(98), notify(99)]);
     }
 
     #[test]
     fn h7_numbers_get_longer_before_they_become_ambiguous() {
-        let mut sent = Sent::new();
+        let (mut sent, mut log) = sent(0, 0);
         let mut lens = Vec::new();
         for _ in 0..40_000 {
             lens.push(sent.next_len());
@@ -381,7 +472,7 @@ mod tests {
         }
         assert_eq!((lens[127], lens[128], lens[32_767], lens[32_768]), (1, 2, 2, 3));
         assert!(sent.must_elicit());
-        sent.handle_ack(&mut [], T0, &ack(39_999, u64::MAX, 64), false, |_| ());
+        sent.handle_ack(&mut log, after(0), &ack(39_999, u64::MAX, 64), false);
         assert_eq!(sent.next_len(), 1);
     }
 }

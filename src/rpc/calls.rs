@@ -5,8 +5,8 @@ use crate::event::{CallError, Executed, Reason, Refusal, SendError};
 use crate::recovery::MessageId;
 use crate::storage::stored;
 use crate::story::{Story, tell};
-use crate::time::{Duration, Instant};
-use crate::wire::{MAX_SLOTS, WireMessage, time_to_live};
+use crate::time::{Duration, Instant, Soonest};
+use crate::wire::{MAX_SLOTS, OutMessage, time_to_live};
 
 /// What may be done with a call whose session is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,6 +122,11 @@ impl CallsState {
         self.fresh | self.again != 0
     }
 
+    /// The next slot to send: again what was lost, or what is fresh.
+    pub(crate) fn next_to_send(&self, again: bool) -> Option<u8> {
+        first(if again { self.again } else { self.fresh & !self.again })
+    }
+
     /// The call in `slot` ends without a response.
     fn end(&mut self, index: u8, slot: &mut CallSlot, reason: Reason, executed: Executed) {
         let error = CallError { reason, executed };
@@ -159,7 +164,7 @@ pub(crate) struct Calls<'a> {
     pub(crate) payload: usize,
 }
 
-impl Calls<'_> {
+impl<'a> Calls<'a> {
     /// A free slot among the first `usable` ones.
     pub(crate) fn vacant(&self, usable: usize) -> Result<u8, SendError> {
         let index = first(!(self.state.used | self.state.ended)).ok_or(SendError::Full)?;
@@ -238,9 +243,12 @@ impl Calls<'_> {
     }
 
     /// When the next call expires.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let waiting = |slot: &&CallSlot| !matches!(slot.state, State::Free | State::Draining) && slot.ended.is_none();
-        self.slots.iter().filter(waiting).map(|slot| slot.deadline).min()
+    pub(crate) fn next_deadline(&self, now: Instant, soonest: &mut Soonest) {
+        for slot in self.slots.iter() {
+            if !matches!(slot.state, State::Free | State::Draining) && slot.ended.is_none() {
+                soonest.or_in(slot.deadline.saturating_duration_since(now).as_micros_u32());
+            }
+        }
     }
 
     /// Handles the server's word on `slot`, `sequence`. The call that it completes is returned with `Response` when
@@ -325,11 +333,6 @@ impl Calls<'_> {
         Some((Call { slot: index, generation: slot.generation }, error))
     }
 
-    /// The next slot to send: again what was lost, or what is fresh.
-    pub(crate) fn next_to_send(&self, again: bool) -> Option<u8> {
-        first(if again { self.state.again } else { self.state.fresh & !self.state.again })
-    }
-
     /// Bytes that each waiting message takes at most.
     pub(crate) fn waiting_lens(&self) -> impl Iterator<Item = usize> {
         let waiting = self.state.fresh | self.state.again;
@@ -338,21 +341,17 @@ impl Calls<'_> {
     }
 
     /// The message that slot `index` has to send. `default` is the time to live that need not be told.
-    pub(crate) fn message(&self, index: u8, now: Instant, default: Duration) -> Option<WireMessage<'_>> {
+    pub(crate) fn into_message(self, index: u8, now: Instant, default: Duration) -> Option<OutMessage<'a>> {
         let slot = self.slots.get(usize::from(index))?;
         let sequence = slot.sequence.wrapping_add(u8::from(slot.state == State::Queued));
         Some(match slot.state {
             State::Queued | State::Sent => {
                 let left = slot.deadline.saturating_duration_since(now);
-                WireMessage::Request {
-                    slot: index,
-                    sequence,
-                    key: slot.key,
-                    time_to_live: (left < default).then(|| time_to_live::encode(left).max(1)),
-                    payload: stored(self.payloads, self.payload, usize::from(index), slot.len),
-                }
+                let time_to_live = (left < default).then(|| time_to_live::encode(left).max(1));
+                let payload = stored(self.payloads, self.payload, usize::from(index), slot.len);
+                OutMessage::request(index, sequence, slot.key, time_to_live, payload)
             }
-            _ => WireMessage::Cancel { slot: index, sequence },
+            _ => OutMessage::cancel(index, sequence),
         })
     }
 

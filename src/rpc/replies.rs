@@ -5,7 +5,7 @@ use crate::event::{Refusal, RespondError};
 use crate::recovery::MessageId;
 use crate::storage::stored;
 use crate::story::{Story, tell};
-use crate::wire::{MAX_SLOTS, WireMessage};
+use crate::wire::{MAX_SLOTS, OutMessage};
 
 /// A request of the peer, until it is answered. It stays valid, and harmless, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,7 +102,7 @@ pub(crate) struct Replies<'a> {
     pub(crate) payload: usize,
 }
 
-impl Replies<'_> {
+impl<'a> Replies<'a> {
     /// Handles a request.
     pub(crate) fn handle_request(&mut self, index: u8, sequence: u8) -> Incoming {
         self.take(index, sequence, |replies, slot| {
@@ -255,11 +255,6 @@ impl Replies<'_> {
         None
     }
 
-    /// The next slot to send: again what was lost, or what is fresh.
-    pub(crate) fn next_to_send(&self, again: bool) -> Option<u8> {
-        first(if again { self.state.again } else { self.state.fresh & !self.state.again })
-    }
-
     /// Bytes that each waiting message takes at most.
     pub(crate) fn waiting_lens(&self) -> impl Iterator<Item = usize> {
         let waiting = self.state.fresh | self.state.again;
@@ -268,15 +263,14 @@ impl Replies<'_> {
     }
 
     /// The reply that slot `index` has to send.
-    pub(crate) fn message(&self, index: u8) -> Option<WireMessage<'_>> {
+    pub(crate) fn into_message(self, index: u8) -> Option<OutMessage<'a>> {
         let slot = self.slots.get(usize::from(index))?;
         Some(match slot.state {
-            State::Refused(refusal) => WireMessage::Refusal { slot: index, sequence: slot.taken, code: refusal.code() },
-            _ => WireMessage::Response {
-                slot: index,
-                sequence: slot.taken,
-                payload: stored(self.payloads, self.payload, usize::from(index), slot.len),
-            },
+            State::Refused(refusal) => OutMessage::refusal(index, slot.taken, refusal.code()),
+            _ => {
+                let payload = stored(self.payloads, self.payload, usize::from(index), slot.len);
+                OutMessage::response(index, slot.taken, payload)
+            }
         })
     }
 
@@ -333,6 +327,11 @@ impl Replies<'_> {
 }
 
 impl RepliesState {
+    /// The next slot to send: again what was lost, or what is fresh.
+    pub(crate) fn next_to_send(&self, again: bool) -> Option<u8> {
+        first(if again { self.again } else { self.fresh & !self.again })
+    }
+
     /// Nothing is to be sent or told any more.
     fn forget(&mut self, index: u8) {
         let others = !bit(index);

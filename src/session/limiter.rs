@@ -1,6 +1,6 @@
 //! How often a node may say HELLO because of what it hears (`PROTOCOL.md §8.5`).
 
-use crate::time::{Instant, Stamp};
+use crate::time::Stamp;
 
 /// HELLOs that may be drawn at once after a pause: a whole handshake with a lost frame.
 const BURST: u8 = 3;
@@ -13,17 +13,19 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    pub(crate) const fn new(now: Instant) -> Self {
-        Self { tokens: BURST, refilled_at: now.stamp() }
+    pub(crate) const fn new(now: Stamp) -> Self {
+        Self { tokens: BURST, refilled_at: now }
     }
 
     /// Adds the tokens that have come back since the last time, one every `interval` microseconds.
-    pub(crate) fn refill(&mut self, now: Instant, interval: u32) {
-        let elapsed = self.refilled_at.elapsed_micros(now);
-        let due = elapsed / interval.max(1);
-        if due > 0 {
-            self.tokens = self.tokens.saturating_add(due.min(u32::from(BURST)) as u8).min(BURST);
-            self.refilled_at = now.stamp();
+    pub(crate) fn refill(&mut self, now: Stamp, interval: u32) {
+        let mut unspent = self.refilled_at.elapsed_micros(now);
+        if unspent >= interval {
+            self.refilled_at = now;
+        }
+        while unspent >= interval && self.tokens < BURST {
+            unspent = unspent.saturating_sub(interval);
+            self.tokens = self.tokens.saturating_add(1);
         }
     }
 
@@ -41,24 +43,24 @@ impl Limiter {
         self.tokens > 0
     }
 
-    /// When the next token comes.
-    pub(crate) fn next_at(&self, now: Instant, interval: u32) -> Instant {
-        self.refilled_at.deadline(now, interval.max(1))
+    /// Since when the next token is awaited.
+    pub(crate) const fn refilled_at(&self) -> Stamp {
+        self.refilled_at
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Duration;
+    use crate::time::{Duration, Instant};
 
     #[test]
     fn a_storm_draws_a_burst_and_then_one_answer_an_interval() {
         let interval = 10_000;
-        let mut limiter = Limiter::new(Instant::default());
+        let mut limiter = Limiter::new(Instant::default().stamp());
         let mut answers = 0;
         for milli in 0..1_000 {
-            limiter.refill(Instant::default() + Duration::from_millis(milli), interval);
+            limiter.refill((Instant::default() + Duration::from_millis(milli)).stamp(), interval);
             if limiter.has_token() {
                 limiter.take();
                 answers += 1;

@@ -1,69 +1,89 @@
-//! Cursors over lent bytes: neither can panic, and a failed step leaves the cursor where it was.
+//! Cursors over lent bytes. Neither can panic; both go on after their end and tell in the end whether it was enough.
 
 use core::cell::Cell;
 
-/// Takes values off the front of a packet.
+/// Takes values off the front of a packet. Behind the end there are zeros, and [`Self::is_sound`] says no.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+    is_sound: bool,
+}
 
 impl<'a> Reader<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+        Self { rest: bytes, is_sound: true }
     }
 
+    /// Whether nothing is left.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rest.is_empty()
     }
 
-    pub(crate) fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(len)?;
-        self.0 = tail;
-        Some(head)
+    /// Whether all that was taken was there.
+    pub(crate) const fn is_sound(&self) -> bool {
+        self.is_sound
+    }
+
+    pub(crate) fn bytes(&mut self, len: usize) -> &'a [u8] {
+        if let Some((head, tail)) = self.rest.split_at_checked(len) {
+            self.rest = tail;
+            head
+        } else {
+            self.is_sound = false;
+            &[]
+        }
     }
 
     pub(crate) fn rest(&mut self) -> &'a [u8] {
-        core::mem::take(&mut self.0)
+        core::mem::take(&mut self.rest)
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (head, tail) = self.0.split_first_chunk::<N>()?;
-        self.0 = tail;
-        Some(*head)
+    #[inline(never)]
+    pub(crate) fn u8(&mut self) -> u8 {
+        if let Some((first, tail)) = self.rest.split_first() {
+            self.rest = tail;
+            *first
+        } else {
+            self.is_sound = false;
+            0
+        }
     }
 
-    pub(crate) fn u8(&mut self) -> Option<u8> {
-        self.array::<1>().map(|[byte]| byte)
+    pub(crate) fn u16(&mut self) -> u16 {
+        u16::from_le_bytes([self.u8(), self.u8()])
     }
 
-    pub(crate) fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_le_bytes)
+    pub(crate) fn u32(&mut self) -> u32 {
+        self.uint(4)
     }
 
-    pub(crate) fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    /// A little-endian number of `len` bytes, at most 8.
-    pub(crate) fn uint(&mut self, len: usize) -> Option<u64> {
-        let bytes = self.bytes(len)?;
-        Some(bytes.iter().rev().fold(0, |value, byte| (value << 8) | u64::from(*byte)))
+    /// A little-endian number of `len` bytes, at most 4.
+    #[inline(never)]
+    pub(crate) fn uint(&mut self, len: usize) -> u32 {
+        let mut value = 0;
+        for place in 0..len as u32 {
+            value |= u32::from(self.u8()).wrapping_shl(8 * place);
+        }
+        value
     }
 
     /// A LEB128 varint of at most 3 bytes and 16 bits.
-    pub(crate) fn length(&mut self) -> Option<usize> {
+    pub(crate) fn length(&mut self) -> usize {
         let mut value = 0;
         for shift in [0, 7, 14] {
-            let byte = u32::from(self.u8()?);
+            let byte = u32::from(self.u8());
             value |= (byte & 0x7F) << shift;
             if byte & 0x80 == 0 {
-                return u16::try_from(value).ok().map(usize::from);
+                break;
             }
+            self.is_sound &= shift < 14;
         }
-        None
+        self.is_sound &= value <= u32::from(u16::MAX);
+        value as usize
     }
 }
 
-/// Appends values to a lent buffer.
+/// Appends values to a lent buffer. What is behind its end is lost, and [`Self::fits`] says no.
 #[derive(Debug)]
 pub(crate) struct Writer<'a> {
     buf: &'a mut [u8],
@@ -79,8 +99,13 @@ impl<'a> Writer<'a> {
         self.len
     }
 
+    /// Whether there was room for everything.
+    pub(crate) const fn fits(&self) -> bool {
+        self.len <= self.buf.len()
+    }
+
     /// Starts over.
-    pub(crate) fn clear(&mut self) {
+    pub(crate) const fn clear(&mut self) {
         self.len = 0;
     }
 
@@ -93,59 +118,71 @@ impl<'a> Writer<'a> {
         self.buf.get(..self.len).unwrap_or_default()
     }
 
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
-        let end = self.len.checked_add(bytes.len())?;
-        self.buf.get_mut(self.len..end)?.copy_from_slice(bytes);
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        let end = self.len.wrapping_add(bytes.len());
+        if let Some(room) = self.buf.get_mut(self.len..end) {
+            room.copy_from_slice(bytes);
+        }
         self.len = end;
-        Some(())
     }
 
-    pub(crate) fn u8(&mut self, value: u8) -> Option<()> {
-        *self.buf.get_mut(self.len)? = value;
-        self.len = self.len.saturating_add(1);
-        Some(())
+    #[inline(never)]
+    pub(crate) fn u8(&mut self, value: u8) {
+        if let Some(room) = self.buf.get_mut(self.len) {
+            *room = value;
+        }
+        self.len = self.len.wrapping_add(1);
     }
 
-    pub(crate) fn u16(&mut self, value: u16) -> Option<()> {
-        self.bytes(&value.to_le_bytes())
+    pub(crate) fn u16(&mut self, value: u16) {
+        self.uint(value.into(), 2);
     }
 
-    pub(crate) fn u32(&mut self, value: u32) -> Option<()> {
-        self.bytes(&value.to_le_bytes())
+    pub(crate) fn u32(&mut self, value: u32) {
+        self.uint(value, 4);
     }
 
-    /// The low `len` bytes of `value`, at most 8.
-    pub(crate) fn uint(&mut self, value: u64, len: usize) -> Option<()> {
-        self.bytes(value.to_le_bytes().get(..len)?)
+    /// The low `len` bytes of `value`.
+    #[inline(never)]
+    pub(crate) fn uint(&mut self, mut value: u32, len: usize) {
+        for _ in 0..len {
+            self.u8(value as u8);
+            value >>= 8;
+        }
     }
 
-    /// Makes room at `at` and puts the length there as a varint.
-    pub(crate) fn insert_length(&mut self, at: usize, len: u16) -> Option<()> {
-        let mut varint = [0; 3];
-        let mut varint = Writer::new(&mut varint);
-        varint.length(len)?;
-        let tail = at.checked_add(varint.len())?;
-        let end = self.len.checked_add(varint.len())?;
-        move_up(self.buf.get_mut(at..end)?, self.len.checked_sub(at)?, varint.len());
-        self.buf.get_mut(at..tail)?.copy_from_slice(varint.written());
+    /// Makes room at `at` and puts the length of what stands behind there as a varint.
+    pub(crate) fn insert_length(&mut self, at: usize) {
+        let len = self.len.wrapping_sub(at);
+        let distance = length_len(len);
+        if let Some(room) = self.buf.get_mut(at..self.len.wrapping_add(distance)) {
+            move_up(room, len, distance);
+        }
+        let end = self.len.wrapping_add(distance);
+        self.len = at;
+        let mut rest = len;
+        while rest >= 0x80 {
+            self.u8(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        self.u8(rest as u8);
         self.len = end;
-        Some(())
     }
 
     /// Changes the byte at `at`.
-    pub(crate) fn update(&mut self, at: usize, change: impl FnOnce(u8) -> u8) -> Option<()> {
-        let byte = self.buf.get_mut(at)?;
-        *byte = change(*byte);
-        Some(())
-    }
-
-    /// A LEB128 varint.
-    pub(crate) fn length(&mut self, mut value: u16) -> Option<()> {
-        while value >= 0x80 {
-            self.u8(value as u8 | 0x80)?;
-            value >>= 7;
+    pub(crate) fn update(&mut self, at: usize, change: impl FnOnce(u8) -> u8) {
+        if let Some(byte) = self.buf.get_mut(at) {
+            *byte = change(*byte);
         }
-        self.u8(value as u8)
+    }
+}
+
+/// Bytes of the varint for a length.
+pub(crate) const fn length_len(len: usize) -> usize {
+    match len {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        _ => 3,
     }
 }
 
@@ -166,30 +203,37 @@ mod tests {
 
     #[test]
     fn lengths_round_trip() {
-        for value in [0, 1, 127, 128, 16_383, 16_384, u16::MAX] {
-            let mut buf = [0; 3];
+        for len in [0, 1, 127, 128, 16_383, 16_384, 65_535] {
+            let mut buf = [7; 65_538];
             let mut writer = Writer::new(&mut buf);
-            writer.length(value).unwrap();
-            assert_eq!(Reader::new(writer.written()).length(), Some(usize::from(value)));
+            writer.len = len;
+            writer.insert_length(0);
+            let mut reader = Reader::new(writer.written());
+            assert_eq!((reader.length(), reader.rest()), (len, &[7; 65_535][..len]));
+            assert!(reader.is_sound());
         }
     }
 
     #[test]
-    fn a_length_beyond_16_bits_is_refused() {
-        assert_eq!(Reader::new(&[0xFF, 0xFF, 0x04]).length(), None);
-        assert_eq!(Reader::new(&[0xFF, 0xFF, 0x83, 0x00]).length(), None);
-        assert_eq!(Reader::new(&[0x80]).length(), None);
+    fn a_length_beyond_16_bits_is_unsound() {
+        for bytes in [&[0xFF, 0xFF, 0x04][..], &[0xFF, 0xFF, 0x83, 0x00], &[0x80]] {
+            let mut reader = Reader::new(bytes);
+            reader.length();
+            assert!(!reader.is_sound(), "{bytes:?}");
+        }
     }
 
     #[test]
-    fn a_step_that_does_not_fit_changes_nothing() {
+    fn what_is_not_there_is_told() {
         let mut reader = Reader::new(&[1, 2]);
-        assert_eq!(reader.u32(), None);
-        assert_eq!(reader.u16(), Some(0x0201));
+        assert_eq!((reader.u16(), reader.is_sound()), (0x0201, true));
+        assert_eq!((reader.u32(), reader.is_sound()), (0, false));
+        assert_eq!((reader.bytes(0), reader.is_sound()), (&[][..], false));
         let mut buf = [0; 3];
         let mut writer = Writer::new(&mut buf);
-        assert_eq!(writer.u32(7), None);
-        assert_eq!(writer.len(), 0);
-        assert_eq!(writer.room(), 3);
+        writer.u16(7);
+        assert!(writer.fits());
+        writer.bytes(&[1, 2]);
+        assert!(!writer.fits() && writer.written().is_empty() && writer.room() == 0);
     }
 }

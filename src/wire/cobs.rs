@@ -32,7 +32,7 @@ pub const fn overhead(len: usize) -> usize {
 /// that data of this length can need, whether or not these do. `None` also for 254 bytes or more without a zero, if not
 /// `HAS_LONG_RUNS`: then a part of `buf` has changed.
 pub(crate) fn encode_in_place<const HAS_LONG_RUNS: bool>(buf: &mut [u8], len: usize) -> Option<usize> {
-    let max = len.checked_add(overhead(len))?.checked_add(1)?;
+    let max = len.checked_add(if HAS_LONG_RUNS { overhead(len) } else { 1 })?.checked_add(1)?;
     let frame = buf.get_mut(..max)?;
     let inserted = match encode_short_runs(frame.get_mut(..=len)?) {
         Ok(()) => 0,

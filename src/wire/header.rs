@@ -6,14 +6,11 @@ use super::buffer::{Reader, Writer};
 /// How many numbers before the largest an ack can tell of.
 pub(crate) const BITMAP_REACH: u32 = 64;
 
-const ACK_LENS: [usize; 4] = [0, 1, 2, 4];
-const BITMAP_LENS: [usize; 4] = [0, 1, 4, 8];
-
 /// An ack as it travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AckField {
     /// Low bytes of the largest number received.
-    pub(crate) largest: u64,
+    pub(crate) largest: u32,
     /// How many: 1, 2 or 4.
     pub(crate) len: usize,
     /// Bit i: largest − 1 − i has come.
@@ -28,7 +25,7 @@ pub(crate) struct AckField {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Low bytes of the packet number.
-    pub(crate) number: u64,
+    pub(crate) number: u32,
     /// How many: 1 to 4.
     pub(crate) number_len: usize,
     pub(crate) ack: Option<AckField>,
@@ -37,57 +34,51 @@ pub(crate) struct Header {
 impl Header {
     /// Reads a header; the reader then stands at the first message.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let flags = reader.u8()?;
-        if flags & SESSION_BIT == 0 {
-            return None;
-        }
-        let number_len = usize::from((flags >> 5) & 3).saturating_add(1);
-        let ack_len = *ACK_LENS.get(usize::from((flags >> 3) & 3))?;
-        let bitmap_len = *BITMAP_LENS.get(usize::from((flags >> 1) & 3))?;
-        let fresh = flags & 1 != 0;
-        if ack_len == 0 && (bitmap_len != 0 || fresh) {
-            return None;
-        }
-        let number = reader.uint(number_len)?;
-        let ack = match ack_len {
-            0 => None,
-            len => {
-                let largest = reader.uint(len)?;
-                let bitmap = if bitmap_len == 0 { u64::MAX } else { reader.uint(bitmap_len)? };
-                let reach = if bitmap_len == 0 { BITMAP_REACH } else { (bitmap_len as u32).saturating_mul(8) };
-                Some(AckField { largest, len, bitmap, reach, fresh })
-            }
+        let flags = reader.u8();
+        // The lengths are 1, 2, 3, 4; 0, 1, 2, 4; and 0, 1, 4, 8.
+        let number_len = usize::from(flags >> 5 & 3).wrapping_add(1);
+        let ack_len = 1 << (flags >> 3 & 3) >> 1;
+        let bitmap_len = match flags >> 1 & 3 {
+            code @ 0..=1 => usize::from(code),
+            code => 1 << code,
         };
-        Some(Self { number, number_len, ack })
+        if flags & SESSION_BIT == 0 || ack_len == 0 && flags & 7 != 0 {
+            return None;
+        }
+        let number = reader.uint(number_len);
+        let mut ack = None;
+        if ack_len > 0 {
+            let largest = reader.uint(ack_len);
+            let (mut bitmap, mut reach) = (u64::MAX, BITMAP_REACH);
+            if bitmap_len > 0 {
+                reach = bitmap_len as u32 * 8;
+                bitmap = u64::from(reader.uint(bitmap_len.min(4)));
+                bitmap |= u64::from(reader.uint(bitmap_len.saturating_sub(4))) << 32;
+            }
+            ack = Some(AckField { largest, len: ack_len, bitmap, reach, fresh: flags & 1 != 0 });
+        }
+        reader.is_sound().then_some(Self { number, number_len, ack })
     }
 
     /// Writes the header. The number is cut to `number_len` bytes, the ack number to its `len`, the bitmap to its
     /// `reach`; a bitmap of 64 ones is left out.
-    pub(crate) fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
-        let mut flags = SESSION_BIT | ((self.number_len.saturating_sub(1) as u8 & 3) << 5);
+    pub(crate) fn write(&self, writer: &mut Writer<'_>) {
+        let mut flags = SESSION_BIT | (self.number_len.wrapping_sub(1) as u8 & 3) << 5;
+        let start = writer.len();
+        writer.u8(flags);
+        writer.uint(self.number, self.number_len);
         if let Some(ack) = &self.ack {
-            flags |= code(&ACK_LENS, ack.len) << 3 | code(&BITMAP_LENS, ack.bitmap_len()) << 1 | u8::from(ack.fresh);
+            flags |= (ack.len.min(3) as u8) << 3 | u8::from(ack.fresh);
+            writer.uint(ack.largest, ack.len);
+            if ack.bitmap != u64::MAX {
+                flags |= (1 + ack.reach as u8 / 32) << 1;
+                let len = ack.reach as usize / 8;
+                writer.uint(ack.bitmap as u32, len.min(4));
+                writer.uint((ack.bitmap >> 32) as u32, len.saturating_sub(4));
+            }
+            writer.update(start, |_| flags);
         }
-        writer.u8(flags)?;
-        writer.uint(self.number, self.number_len)?;
-        if let Some(ack) = &self.ack {
-            writer.uint(ack.largest, ack.len)?;
-            writer.uint(ack.bitmap, ack.bitmap_len())?;
-        }
-        Some(())
     }
-}
-
-impl AckField {
-    /// Bytes of the bitmap on the wire.
-    const fn bitmap_len(&self) -> usize {
-        if self.bitmap == u64::MAX { 0 } else { (self.reach / 8) as usize }
-    }
-}
-
-/// The place of `len` in a table of lengths.
-fn code(lens: &[usize; 4], len: usize) -> u8 {
-    lens.iter().zip(0..).find_map(|(known, code)| (*known == len).then_some(code)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -105,8 +96,9 @@ mod tests {
                 let header = Header { number: 9, number_len, ack };
                 let mut buf = [0; 17];
                 let mut writer = Writer::new(&mut buf);
-                header.write(&mut writer).unwrap();
-                let expected = 1 + number_len + ack.map_or(0, |ack| ack.len + ack.bitmap_len());
+                header.write(&mut writer);
+                let bitmap_len = |ack: AckField| if ack.bitmap == u64::MAX { 0 } else { ack.reach as usize / 8 };
+                let expected = 1 + number_len + ack.map_or(0, |ack| ack.len + bitmap_len(ack));
                 assert_eq!(writer.len(), expected);
                 let mut reader = Reader::new(writer.written());
                 assert_eq!(Header::read(&mut reader), Some(header));

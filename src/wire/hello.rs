@@ -52,50 +52,43 @@ impl Hello {
     /// Reads a packet of kind HELLO.
     pub(crate) fn read(packet: &[u8]) -> Result<Self, HelloError> {
         let mut reader = Reader::new(packet);
-        let (Some(KIND_HELLO), Some(version), Some(incarnation), Some(challenge)) =
-            (reader.u8(), reader.u8(), reader.u32(), reader.u32())
-        else {
-            return Err(HelloError::Malformed);
-        };
-        if version != VERSION {
-            return Err(HelloError::OtherVersion { challenge });
+        let _kind = reader.u8();
+        let version = reader.u8();
+        let from = End { incarnation: reader.u32(), challenge: reader.u32() };
+        if version != VERSION && reader.is_sound() {
+            return Err(HelloError::OtherVersion { challenge: from.challenge });
         }
-        Self::read_rest(&mut reader, End { incarnation, challenge }).ok_or(HelloError::Malformed)
-    }
-
-    fn read_rest(reader: &mut Reader<'_>, from: End) -> Option<Self> {
-        let flags = reader.u8()?;
-        let echo = reader.u32()?;
-        let session = reader.u32()?;
+        let flags = reader.u8();
+        let (echo, session) = (reader.u32(), reader.u32());
         let offer = Offer {
-            frame: reader.u16()?,
-            slots: reader.u8()?,
-            notify_window: reader.u16()?,
-            time_to_live: reader.u8()?,
-            schema_digest: reader.u32()?,
+            frame: reader.u16(),
+            slots: reader.u8(),
+            notify_window: reader.u16(),
+            time_to_live: reader.u8(),
+            schema_digest: reader.u32(),
         };
         let is_sane = usize::from(offer.frame) >= MIN_FRAME && usize::from(offer.slots) <= MAX_SLOTS;
-        is_sane.then_some(Self {
-            from,
-            echo: (flags & ECHO != 0).then_some(echo),
-            session: (flags & SESSION != 0).then_some(session),
-            offer,
-        })
+        if !is_sane || !reader.is_sound() {
+            return Err(HelloError::Malformed);
+        }
+        let [echo, session] =
+            [(ECHO, echo), (SESSION, session)].map(|(flag, value)| (flags & flag != 0).then_some(value));
+        Ok(Self { from, echo, session, offer })
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
-        writer.u8(KIND_HELLO)?;
-        writer.u8(VERSION)?;
-        writer.u32(self.from.incarnation)?;
-        writer.u32(self.from.challenge)?;
-        writer.u8(if self.echo.is_some() { ECHO } else { 0 } | if self.session.is_some() { SESSION } else { 0 })?;
-        writer.u32(self.echo.unwrap_or(0))?;
-        writer.u32(self.session.unwrap_or(0))?;
-        writer.u16(self.offer.frame)?;
-        writer.u8(self.offer.slots)?;
-        writer.u16(self.offer.notify_window)?;
-        writer.u8(self.offer.time_to_live)?;
-        writer.u32(self.offer.schema_digest)
+    pub(crate) fn write(&self, writer: &mut Writer<'_>) {
+        writer.u8(KIND_HELLO);
+        writer.u8(VERSION);
+        writer.u32(self.from.incarnation);
+        writer.u32(self.from.challenge);
+        writer.u8(if self.echo.is_some() { ECHO } else { 0 } | if self.session.is_some() { SESSION } else { 0 });
+        writer.u32(self.echo.unwrap_or(0));
+        writer.u32(self.session.unwrap_or(0));
+        writer.u16(self.offer.frame);
+        writer.u8(self.offer.slots);
+        writer.u16(self.offer.notify_window);
+        writer.u8(self.offer.time_to_live);
+        writer.u32(self.offer.schema_digest);
     }
 }
 
@@ -111,14 +104,15 @@ pub(crate) struct VersionRefusal {
 impl VersionRefusal {
     pub(crate) fn read(packet: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(packet);
-        let _kind = reader.u8()?;
-        Some(Self { version: reader.u8()?, challenge: reader.u32()? })
+        let _kind = reader.u8();
+        let refusal = Self { version: reader.u8(), challenge: reader.u32() };
+        reader.is_sound().then_some(refusal)
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
-        writer.u8(KIND_VERSION)?;
-        writer.u8(self.version)?;
-        writer.u32(self.challenge)
+    pub(crate) fn write(&self, writer: &mut Writer<'_>) {
+        writer.u8(KIND_VERSION);
+        writer.u8(self.version);
+        writer.u32(self.challenge);
     }
 }
 
@@ -135,7 +129,7 @@ mod tests {
 
     fn written(hello: &Hello) -> [u8; Hello::LEN] {
         let mut buf = [0; Hello::LEN];
-        hello.write(&mut Writer::new(&mut buf)).unwrap();
+        hello.write(&mut Writer::new(&mut buf));
         buf
     }
 

@@ -1,7 +1,7 @@
 //! Messages inside a session packet (`PROTOCOL.md §7`).
 
 use super::MAX_SLOTS;
-use super::buffer::{Reader, Writer};
+use super::buffer::{Reader, Writer, length_len};
 
 const CONTROL: u8 = 0;
 const REQUEST: u8 = 1;
@@ -66,28 +66,32 @@ impl<'f> WireMessages<'f> {
 
     /// The next message, `None` at the end of the packet.
     pub(crate) fn next(&mut self) -> Option<Result<WireMessage<'f>, Malformed>> {
-        (!self.reader.is_empty()).then(|| self.read().ok_or(Malformed))
+        if self.reader.is_empty() {
+            return None;
+        }
+        let message = self.read().filter(|_| self.reader.is_sound());
+        Some(message.ok_or(Malformed))
     }
 
     fn read(&mut self) -> Option<WireMessage<'f>> {
-        let kind = self.reader.u8()?;
+        let reader = &mut self.reader;
+        let kind = reader.u8();
         let (code, slot) = (kind >> 5, kind & 0x1F);
         let run = self.run.take();
         if code == CONTROL {
             return self.read_control(slot, run);
         }
-        let reader = &mut self.reader;
-        let sequence = reader.u8()?;
+        let sequence = reader.u8();
         Some(match code {
             RESPONSE | RESPONSE_LEN => {
-                WireMessage::Response { slot, sequence, payload: payload(reader, code == RESPONSE_LEN)? }
+                WireMessage::Response { slot, sequence, payload: payload(reader, code == RESPONSE_LEN) }
             }
-            REFUSAL => WireMessage::Refusal { slot, sequence, code: reader.u8()? },
+            REFUSAL => WireMessage::Refusal { slot, sequence, code: reader.u8() },
             _ => {
-                let key = reader.u16()?;
+                let key = reader.u16();
                 let has_time = matches!(code, REQUEST_TTL | REQUEST_TTL_LEN);
-                let time_to_live = if has_time { Some(reader.u8()?) } else { None };
-                let payload = payload(reader, matches!(code, REQUEST_LEN | REQUEST_TTL_LEN))?;
+                let time_to_live = has_time.then(|| reader.u8());
+                let payload = payload(reader, matches!(code, REQUEST_LEN | REQUEST_TTL_LEN));
                 WireMessage::Request { slot, sequence, key, time_to_live, payload }
             }
         })
@@ -95,22 +99,25 @@ impl<'f> WireMessages<'f> {
 
     fn read_control(&mut self, operation: u8, run: Option<(u16, u16)>) -> Option<WireMessage<'f>> {
         let reader = &mut self.reader;
-        let has_length = operation & HAS_LENGTH != 0;
         Some(match operation {
             PING => WireMessage::Ping,
             CLOSE => WireMessage::Close,
             CANCEL => {
-                let slot = reader.u8().filter(|slot| usize::from(*slot) < MAX_SLOTS)?;
-                WireMessage::Cancel { slot, sequence: reader.u8()? }
+                let (slot, sequence) = (reader.u8(), reader.u8());
+                if usize::from(slot) >= MAX_SLOTS {
+                    return None;
+                }
+                WireMessage::Cancel { slot, sequence }
             }
             _ => {
-                let (sequence, key) = match operation & !HAS_LENGTH {
-                    NOTIFY | PUBLISH => (reader.u16()?, reader.u16()?),
+                let kind = operation & !HAS_LENGTH;
+                let (sequence, key) = match kind {
+                    NOTIFY | PUBLISH => (reader.u16(), reader.u16()),
                     NOTIFY_NEXT => run.map(|(sequence, key)| (sequence.wrapping_add(1), key))?,
                     _ => return None,
                 };
-                let message = OneWay { sequence, key, payload: payload(reader, has_length)? };
-                if operation & !HAS_LENGTH == PUBLISH {
+                let message = OneWay { sequence, key, payload: payload(reader, operation & HAS_LENGTH != 0) };
+                if kind == PUBLISH {
                     WireMessage::Publish(message)
                 } else {
                     self.run = Some((sequence, key));
@@ -122,12 +129,73 @@ impl<'f> WireMessages<'f> {
 }
 
 /// A payload with its length in front, or up to the end of the packet.
-fn payload<'f>(reader: &mut Reader<'f>, has_length: bool) -> Option<&'f [u8]> {
+fn payload<'f>(reader: &mut Reader<'f>, has_length: bool) -> &'f [u8] {
     if has_length {
-        let len = reader.length()?;
+        let len = reader.length();
         reader.bytes(len)
     } else {
-        Some(reader.rest())
+        reader.rest()
+    }
+}
+
+/// A message to be sent: what stands before its payload, and the payload if the kind has one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutMessage<'f> {
+    head: [u8; 5],
+    head_len: u8,
+    payload: Option<&'f [u8]>,
+    /// Sequence and key of a notify.
+    run: Option<(u16, u16)>,
+}
+
+impl<'f> OutMessage<'f> {
+    const fn new<const N: usize>(bytes: [u8; N], payload: Option<&'f [u8]>) -> Self {
+        let mut head = [0; 5];
+        if let Some((room, _)) = head.split_first_chunk_mut() {
+            *room = bytes;
+        }
+        Self { head, head_len: N as u8, payload, run: None }
+    }
+
+    pub(crate) const fn ping() -> Self {
+        Self::new([PING], None)
+    }
+
+    pub(crate) const fn close() -> Self {
+        Self::new([CLOSE], None)
+    }
+
+    pub(crate) const fn cancel(slot: u8, sequence: u8) -> Self {
+        Self::new([CANCEL, slot, sequence], None)
+    }
+
+    pub(crate) const fn notify(message: OneWay<'f>) -> Self {
+        Self { run: Some((message.sequence, message.key)), ..Self::one_way(NOTIFY, message) }
+    }
+
+    pub(crate) const fn publish(message: OneWay<'f>) -> Self {
+        Self::one_way(PUBLISH, message)
+    }
+
+    const fn one_way(kind: u8, OneWay { sequence, key, payload }: OneWay<'f>) -> Self {
+        let ([a, b], [c, d]) = (sequence.to_le_bytes(), key.to_le_bytes());
+        Self::new([kind, a, b, c, d], Some(payload))
+    }
+
+    pub(crate) const fn request(slot: u8, sequence: u8, key: u16, time_to_live: Option<u8>, payload: &'f [u8]) -> Self {
+        let [low, high] = key.to_le_bytes();
+        match time_to_live {
+            None => Self::new([typed(REQUEST, slot), sequence, low, high], Some(payload)),
+            Some(time) => Self::new([typed(REQUEST_TTL, slot), sequence, low, high, time], Some(payload)),
+        }
+    }
+
+    pub(crate) const fn response(slot: u8, sequence: u8, payload: &'f [u8]) -> Self {
+        Self::new([typed(RESPONSE, slot), sequence], Some(payload))
+    }
+
+    pub(crate) const fn refusal(slot: u8, sequence: u8, code: u8) -> Self {
+        Self::new([typed(REFUSAL, slot), sequence, code], None)
     }
 }
 
@@ -139,120 +207,56 @@ pub(crate) struct MessageWriter<'w, 'b> {
     open: Option<(usize, usize)>,
     /// Sequence and key of the notify directly before.
     run: Option<(u16, u16)>,
-    /// Bytes that may still be written.
-    room: usize,
+    /// Bytes at which the packet ends.
+    end: usize,
 }
 
 impl<'w, 'b> MessageWriter<'w, 'b> {
-    /// Writes at most `room` bytes behind what `writer` holds.
-    pub(crate) fn new(writer: &'w mut Writer<'b>, room: usize) -> Self {
-        let room = room.min(writer.room());
-        Self { writer, open: None, run: None, room }
+    /// Writes behind what `writer` holds, `end` bytes in all at most.
+    pub(crate) fn new(writer: &'w mut Writer<'b>, end: usize) -> Self {
+        let end = end.min(writer.len().wrapping_add(writer.room()));
+        Self { writer, open: None, run: None, end }
     }
 
-    /// Writes the message, or nothing if it does not fit.
-    pub(crate) fn push(&mut self, message: &WireMessage<'_>) -> Option<()> {
-        let mut head = [0; 5];
-        let mut head = Writer::new(&mut head);
-        let payload = self.write_head(message, &mut head)?;
-        let extra = self.open.map_or(0, |(_, payload)| length_len(self.writer.len().saturating_sub(payload)));
-        let needed = extra.checked_add(head.len())?.checked_add(payload.map_or(0, <[u8]>::len))?;
-        self.room = self.room.checked_sub(needed)?;
-        self.close()?;
-        let start = self.writer.len();
-        self.writer.bytes(head.written())?;
-        if let Some(payload) = payload {
-            self.open = Some((start, self.writer.len()));
-            self.writer.bytes(payload)?;
+    /// Writes the message, or nothing if it does not fit; returns whether it did.
+    pub(crate) fn push(&mut self, message: &OutMessage<'_>) -> bool {
+        let mut head = message.head.get(..usize::from(message.head_len)).unwrap_or_default();
+        if let (Some((sequence, key)), Some(run)) = (message.run, self.run)
+            && run == (sequence.wrapping_sub(1), key)
+        {
+            head = &[NOTIFY_NEXT];
         }
-        self.run = match message {
-            WireMessage::Notify(notify) => Some((notify.sequence, notify.key)),
-            _ => None,
-        };
-        Some(())
+        let before = self.writer.len();
+        let mut len = before.wrapping_add(head.len()).wrapping_add(message.payload.map_or(0, <[u8]>::len));
+        if let Some((_, payload)) = self.open {
+            len = len.wrapping_add(length_len(before.wrapping_sub(payload)));
+        }
+        if len > self.end {
+            return false;
+        }
+        if let Some((kind, payload)) = self.open.take() {
+            self.writer.insert_length(payload);
+            // The kind with a length is the next operation, or the next code.
+            self.writer.update(kind, |kind| kind.wrapping_add(if kind >> 5 == CONTROL { HAS_LENGTH } else { 1 << 5 }));
+        }
+        let kind = self.writer.len();
+        self.writer.bytes(head);
+        if let Some(payload) = message.payload {
+            self.open = Some((kind, self.writer.len()));
+            self.writer.bytes(payload);
+        }
+        self.run = message.run;
+        true
     }
 
     /// Ends the packet at `len` bytes, if that is sooner.
     pub(crate) fn end_at(&mut self, len: usize) {
-        self.room = self.room.min(len.saturating_sub(self.writer.len()));
-    }
-
-    /// What stands before the payload, for a message without a length; returns the payload if the kind has one.
-    fn write_head<'f>(&self, message: &WireMessage<'f>, head: &mut Writer<'_>) -> Option<Option<&'f [u8]>> {
-        let payload = match *message {
-            WireMessage::Ping => {
-                head.u8(PING)?;
-                None
-            }
-            WireMessage::Close => {
-                head.u8(CLOSE)?;
-                None
-            }
-            WireMessage::Cancel { slot, sequence } => {
-                head.bytes(&[CANCEL, slot, sequence])?;
-                None
-            }
-            WireMessage::Refusal { slot, sequence, code } => {
-                head.bytes(&[typed(REFUSAL, slot), sequence, code])?;
-                None
-            }
-            WireMessage::Notify(notify) => {
-                if self.run == Some((notify.sequence.wrapping_sub(1), notify.key)) {
-                    head.u8(NOTIFY_NEXT)?;
-                } else {
-                    head.u8(NOTIFY)?;
-                    head.u16(notify.sequence)?;
-                    head.u16(notify.key)?;
-                }
-                Some(notify.payload)
-            }
-            WireMessage::Publish(publish) => {
-                head.u8(PUBLISH)?;
-                head.u16(publish.sequence)?;
-                head.u16(publish.key)?;
-                Some(publish.payload)
-            }
-            WireMessage::Request { slot, sequence, key, time_to_live, payload } => {
-                let code = if time_to_live.is_some() { REQUEST_TTL } else { REQUEST };
-                head.bytes(&[typed(code, slot), sequence])?;
-                head.u16(key)?;
-                if let Some(time_to_live) = time_to_live {
-                    head.u8(time_to_live)?;
-                }
-                Some(payload)
-            }
-            WireMessage::Response { slot, sequence, payload } => {
-                head.bytes(&[typed(RESPONSE, slot), sequence])?;
-                Some(payload)
-            }
-        };
-        Some(payload)
-    }
-
-    /// Gives the last message its length.
-    fn close(&mut self) -> Option<()> {
-        if let Some((kind, payload)) = self.open.take() {
-            let len = u16::try_from(self.writer.len().saturating_sub(payload)).ok()?;
-            self.writer.insert_length(payload, len)?;
-            self.writer.update(kind, |kind| {
-                if kind >> 5 == CONTROL { kind | HAS_LENGTH } else { kind.wrapping_add(1 << 5) }
-            })?;
-        }
-        Some(())
+        self.end = self.end.min(len);
     }
 }
 
 const fn typed(code: u8, slot: u8) -> u8 {
     code << 5 | (slot & 0x1F)
-}
-
-/// Bytes of the varint for a length.
-pub(crate) const fn length_len(len: usize) -> usize {
-    match len {
-        0..0x80 => 1,
-        0x80..0x4000 => 2,
-        _ => 3,
-    }
 }
 
 /// The time to live of a request as one byte (`PROTOCOL.md §7.3`).
@@ -261,27 +265,35 @@ pub(crate) mod time_to_live {
 
     /// Rounded down.
     pub(crate) fn encode(time: Duration) -> u8 {
-        let millis = time.as_micros_u32() / 1_000;
-        // A value of 16 to 31, shifted by `exponent`.
-        let exponent = 27_u32.saturating_sub(millis.leading_zeros());
-        if exponent >= 15 {
-            return u8::MAX;
+        let micros = time.as_micros_u32();
+        // Bit by bit: on small machines that is cheaper than a division.
+        let mut byte = 0;
+        let mut bit = 0x80;
+        while bit != 0 {
+            if micros_of(byte | bit) <= micros {
+                byte |= bit;
+            }
+            bit >>= 1;
         }
-        let value = millis >> exponent;
-        // Values from 16 on carry an implicit leading bit, so that exponent and value add up.
-        (exponent << 4).saturating_add(value) as u8
+        byte
     }
 
     pub(crate) fn decode(byte: u8) -> Duration {
-        let (high, low) = (byte >> 4, u64::from(byte & 15));
-        let millis = match high.checked_sub(1) {
-            None => low,
-            Some(exponent) => (16 | low) << exponent,
-        };
-        Duration::from_millis(millis)
+        Duration::from_micros(micros_of(byte).into())
+    }
+
+    const fn micros_of(byte: u8) -> u32 {
+        let (exponent, low) = (byte as u32 >> 4, byte as u32 & 15);
+        // From 16 on there is a leading bit that is not told.
+        let millis = if exponent == 0 { low } else { (16 | low) << (exponent - 1) };
+        millis.wrapping_mul(1_000)
     }
 }
 
 #[cfg(test)]
 #[path = "message/tests.rs"]
 mod tests;
+#[cfg(test)]
+pub(super) use tests::out;
+#[cfg(test)]
+pub(crate) use tests::said;

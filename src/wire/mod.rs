@@ -20,8 +20,10 @@ pub(crate) use check::{CHECK_LEN, End, Seed, plain_check, session_id, split_chec
 pub(crate) use cobs::encode_in_place;
 pub(crate) use header::{AckField, BITMAP_REACH, Header};
 pub(crate) use hello::{Hello, HelloError, Offer, VERSION, VersionRefusal};
-pub(crate) use message::{MessageWriter, OneWay, WireMessage, WireMessages, time_to_live};
-pub(crate) use number::{PacketNumber, number_len, restore, restore_ack};
+#[cfg(test)]
+pub(crate) use message::said;
+pub(crate) use message::{MessageWriter, OneWay, OutMessage, WireMessage, WireMessages, time_to_live};
+pub(crate) use number::{PacketNumber, distance, number_len, restore, restore_ack};
 
 /// First byte of a HELLO (`PROTOCOL.md §4`).
 pub(crate) const KIND_HELLO: u8 = 0x01;
@@ -54,7 +56,13 @@ pub const fn frame_len(payload: usize) -> usize {
 /// The longest packet with its check, in bytes, that fits a frame of `frame` bytes.
 pub(crate) const fn packet_len(frame: usize) -> usize {
     let stuffed = frame.saturating_sub(1);
-    stuffed.saturating_sub(stuffed.div_ceil(255))
+    stuffed.saturating_sub(div_ceil_255(stuffed))
+}
+
+/// ⌈n / 255⌉ for n < 2¹⁶, without the division that small machines do not have.
+const fn div_ceil_255(n: usize) -> usize {
+    let n = n as u32 + 254;
+    ((n + 1 + (n >> 8)) >> 8) as usize
 }
 
 /// The largest payload, in bytes, that fits a frame of `frame` bytes (`PROTOCOL.md §7.1`).
@@ -69,6 +77,13 @@ const MESSAGE_HEADROOM: usize = 1 + 4 + 1 + 1 + 2 + 1 + CHECK_LEN;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_division_by_255_without_one() {
+        for n in 0..=0xFFFF {
+            assert_eq!(div_ceil_255(n), n.div_ceil(255), "{n}");
+        }
+    }
 
     #[test]
     fn frame_and_payload_sizes_are_inverse() {

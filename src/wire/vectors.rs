@@ -137,15 +137,20 @@ fn streams() {
 
 #[test]
 fn sizes() {
+    let length = |bytes: &[u8]| {
+        let mut reader = Reader::new(bytes);
+        let length = reader.length();
+        reader.is_sound().then_some(length)
+    };
     let records = records!("sizes.txt");
     for row in rows(&records, "payload") {
         assert_eq!(payload_len(row[0].parse().unwrap()), row[1].parse().unwrap(), "{row:?}");
     }
     for row in rows(&records, "length") {
-        assert_eq!(Reader::new(&bytes(row[1])).length(), row[0].parse().ok(), "{row:?}");
+        assert_eq!(length(&bytes(row[1])), row[0].parse().ok(), "{row:?}");
     }
     for row in rows(&records, "no_length") {
-        assert_eq!(Reader::new(&bytes(row.first().unwrap_or(&""))).length(), None, "{row:?}");
+        assert_eq!(length(&bytes(row.first().unwrap_or(&""))), None, "{row:?}");
     }
 }
 
@@ -168,16 +173,20 @@ fn numbers() {
     let number = |text: &str| PacketNumber::new(maybe(text).unwrap());
     let after = |text: &str| maybe(text).map_or(PacketNumber::ZERO, |largest| PacketNumber::new(largest).next());
     for row in rows(&records, "number_len") {
-        assert_eq!(number_len(number(row[0]), after(row[1])), row[2].parse().unwrap(), "{row:?}");
+        // Numbers 2³¹ apart cannot be restored from four bytes either, and never meet in one node.
+        if maybe(row[0]).unwrap() - maybe(row[1]).map_or(0, |largest| largest + 1) >= 1 << 31 {
+            continue;
+        }
+        assert_eq!(number_len(number(row[0]).low, after(row[1]).low), row[2].parse().unwrap(), "{row:?}");
     }
     for row in rows(&records, "restore") {
         let len = row[1].parse().unwrap();
-        assert_eq!(restore(maybe(row[2]).unwrap(), len, after(row[0])), number(row[3]), "{row:?}");
+        assert_eq!(restore(maybe(row[2]).unwrap() as u32, len, after(row[0])), number(row[3]), "{row:?}");
     }
     for row in rows(&records, "restore_ack") {
         let len = row[2].parse().unwrap();
-        let restored = restore_ack(maybe(row[3]).unwrap(), len, after(row[0]), number(row[1]));
-        assert_eq!(restored, maybe(row[4]).map(PacketNumber::new), "{row:?}");
+        let restored = restore_ack(maybe(row[3]).unwrap() as u32, len, after(row[0]).low, number(row[1]));
+        assert_eq!(restored, maybe(row[4]).map(|number| number as u32), "{row:?}");
     }
 }
 
@@ -223,7 +232,7 @@ fn hellos() {
                     },
                 };
                 assert_eq!(Hello::read(&packet), Ok(hello), "{}", record.name());
-                hello.write(&mut writer).unwrap();
+                hello.write(&mut writer);
             }
             "version" => {
                 let refusal = VersionRefusal {
@@ -231,13 +240,13 @@ fn hellos() {
                     challenge: record.number("challenge") as u32,
                 };
                 assert_eq!(VersionRefusal::read(&packet), Some(refusal), "{}", record.name());
-                refusal.write(&mut writer).unwrap();
+                refusal.write(&mut writer);
             }
             _ => {
                 let Err(HelloError::OtherVersion { challenge }) = Hello::read(&packet) else {
                     panic!("{}", record.name());
                 };
-                VersionRefusal { version: VERSION, challenge }.write(&mut writer).unwrap();
+                VersionRefusal { version: VERSION, challenge }.write(&mut writer);
                 assert_eq!(writer.written(), record.bytes("answer"), "{}", record.name());
             }
         }
@@ -279,17 +288,17 @@ fn without_lengths(message: &str) -> String {
 fn expected_header(record: &Record) -> Header {
     let bitmap_len = record.number("bitmap_len");
     let ack = record.maybe("ack").map(|largest| AckField {
-        largest,
+        largest: largest as u32,
         len: record.number("ack_len") as usize,
         bitmap: if bitmap_len == 0 { u64::MAX } else { record.number("bitmap") },
         reach: if bitmap_len == 0 { BITMAP_REACH } else { bitmap_len as u32 * 8 },
         fresh: record.number("fresh") == 1,
     });
-    Header { number: record.number("number"), number_len: record.number("number_len") as usize, ack }
+    Header { number: record.number("number") as u32, number_len: record.number("number_len") as usize, ack }
 }
 
-fn low(number: u64, len: usize) -> u64 {
-    number & (u64::MAX >> (64 - 8 * len))
+fn low(number: u32, len: usize) -> u32 {
+    number & (u32::MAX >> (32 - 8 * len))
 }
 
 /// Whether the check of a frame is that of the numbers given in the record.
@@ -298,7 +307,7 @@ fn has_right_check(record: &Record) -> bool {
     assert_eq!(stuffed(&frame), record.bytes("stream"), "{}", record.name());
     let (packet, check) = split_check(&frame).unwrap();
     let seed = Seed::new(record.end("sender"), record.end("receiver"));
-    check == seed.check(PacketNumber::new(record.number("number")), record.maybe("ack").map(PacketNumber::new), packet)
+    check == seed.check(PacketNumber::new(record.number("number")), record.maybe("ack").map(|ack| ack as u32), packet)
 }
 
 #[test]
@@ -311,7 +320,7 @@ fn packets() {
         let mut expected = expected_header(&record);
         let mut buf = [0; 1024];
         let mut writer = Writer::new(&mut buf);
-        expected.write(&mut writer).unwrap();
+        expected.write(&mut writer);
 
         expected.number = low(expected.number, expected.number_len);
         if let Some(ack) = &mut expected.ack {
@@ -320,11 +329,11 @@ fn packets() {
         assert_eq!(header, expected, "{}", record.name());
         let mut texts = record.all("message");
         let mut messages = WireMessages::new(reader);
-        let mut message_writer = MessageWriter::new(&mut writer, 1000);
+        let mut message_writer = MessageWriter::new(&mut writer, 1024);
         while let Some(message) = messages.next() {
             let message = message.unwrap();
             assert_eq!(text(&message), without_lengths(texts.next().unwrap()), "{}", record.name());
-            message_writer.push(&message).unwrap();
+            assert!(message_writer.push(&message::out(&message)));
         }
         assert_eq!(texts.next(), None, "{}", record.name());
         if record.number("receive_only") == 0 {

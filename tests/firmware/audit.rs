@@ -29,9 +29,9 @@ impl Audit {
     pub fn of(calls: &[Ended], ledger: &[Effect]) -> Self {
         let mut audit = Self::default();
         let is_asked_for = |effect: &Effect| {
-            calls.iter().any(|Ended { order, .. }| {
-                (order.number, u32::from(order.coins)) == (effect.number, effect.coins)
-            })
+            calls
+                .iter()
+                .any(|Ended { order, .. }| (order.number, u32::from(order.coins)) == (effect.number, effect.coins))
         };
         audit.check(ledger.iter().all(is_asked_for), || "there is an effect that nobody asked for".to_owned());
         for Ended { order, outcome } in calls {

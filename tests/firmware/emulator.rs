@@ -26,7 +26,8 @@ pub struct Board {
 
 pub const MICROBIT: Board = Board { firmware: "microbit", triple: "thumbv6m-none-eabi", machine: "microbit" };
 pub const LM3S: Board = Board { firmware: "lm3s6965evb", triple: "thumbv7m-none-eabi", machine: "lm3s6965evb" };
-pub const LM3S_EMBASSY: Board = Board { firmware: "lm3s-embassy", triple: "thumbv7m-none-eabi", machine: "lm3s6965evb" };
+pub const LM3S_EMBASSY: Board =
+    Board { firmware: "lm3s-embassy", triple: "thumbv7m-none-eabi", machine: "lm3s6965evb" };
 pub const RISCV: Board = Board { firmware: "riscv-virt", triple: "riscv32imac-unknown-none-elf", machine: "virt" };
 
 /// The effect of one call, as the board has recorded it.

@@ -128,6 +128,21 @@ fn a_lost_response_is_answered_again_without_a_second_execution() {
 }
 
 #[test]
+fn a_ping_does_not_make_its_peer_repeat_what_is_under_way() {
+    let (mut a, mut b) = connected();
+    let now = b.poll_timeout().unwrap();
+    let ping = frames(&mut b, now);
+    assert_eq!(ping.len(), 1);
+    // Longer ago than a round trip here, but not by the sixteenth that a probe waits for.
+    let just_before = Instant::from_micros(now.as_micros() - 20);
+    a.call(just_before, 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+    assert_eq!(frames(&mut a, just_before).len(), 1);
+    deliver(&mut a, now, &ping);
+    frames(&mut a, now);
+    assert_eq!(a.stats().retransmits, 0);
+}
+
+#[test]
 fn nobody_there_means_unreachable_and_not_executed() {
     let mut a = node(1);
     let call = a.call(at(0), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::storage::store;
+use crate::wire::said;
 
 struct Fixture {
     state: RepliesState,
@@ -56,8 +57,8 @@ impl Fixture {
     /// The reply that waits to be sent.
     fn send(&mut self) -> Option<(MessageId, std::string::String)> {
         let replies = self.replies();
-        let index = replies.next_to_send(true).or_else(|| replies.next_to_send(false))?;
-        let text = std::format!("{:?}", replies.message(index)?);
+        let index = replies.state.next_to_send(true).or_else(|| replies.state.next_to_send(false))?;
+        let text = said(&replies.into_message(index)?);
         let (message, _) = self.replies().sent(index, 5)?;
         self.replies().check_invariants();
         Some((message, text))

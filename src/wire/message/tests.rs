@@ -3,13 +3,36 @@ use std::vec::Vec;
 use super::*;
 use crate::time::Duration;
 
+/// The message as it is sent.
+pub(in crate::wire) fn out<'f>(message: &WireMessage<'f>) -> OutMessage<'f> {
+    match *message {
+        WireMessage::Ping => OutMessage::ping(),
+        WireMessage::Close => OutMessage::close(),
+        WireMessage::Cancel { slot, sequence } => OutMessage::cancel(slot, sequence),
+        WireMessage::Notify(notify) => OutMessage::notify(notify),
+        WireMessage::Publish(publish) => OutMessage::publish(publish),
+        WireMessage::Request { slot, sequence, key, time_to_live, payload } => {
+            OutMessage::request(slot, sequence, key, time_to_live, payload)
+        }
+        WireMessage::Response { slot, sequence, payload } => OutMessage::response(slot, sequence, payload),
+        WireMessage::Refusal { slot, sequence, code } => OutMessage::refusal(slot, sequence, code),
+    }
+}
+
+/// What a message says, as the peer reads it.
+pub(crate) fn said(message: &OutMessage<'_>) -> std::string::String {
+    let mut buf = [0; 600];
+    let mut writer = Writer::new(&mut buf);
+    assert!(MessageWriter::new(&mut writer, 600).push(message));
+    std::format!("{:?}", read(writer.written()).unwrap()[0])
+}
+
 fn written<'b>(buf: &'b mut [u8], messages: &[WireMessage<'_>]) -> &'b [u8] {
     let len = {
         let mut writer = Writer::new(buf);
-        let room = writer.room();
-        let mut packer = MessageWriter::new(&mut writer, room);
+        let mut packer = MessageWriter::new(&mut writer, usize::MAX);
         for message in messages {
-            packer.push(message).unwrap();
+            assert!(packer.push(&out(message)));
         }
         writer.len()
     };
@@ -87,9 +110,9 @@ fn a_message_that_does_not_fit_leaves_the_packet_as_it_was() {
     let mut writer = Writer::new(&mut buf);
     let mut packer = MessageWriter::new(&mut writer, 12);
     let response = WireMessage::Response { slot: 1, sequence: 1, payload: b"1234" };
-    packer.push(&response).unwrap();
-    assert_eq!(packer.push(&response), None);
-    packer.push(&WireMessage::Ping).unwrap();
+    assert!(packer.push(&out(&response)));
+    assert!(!packer.push(&out(&response)));
+    assert!(packer.push(&OutMessage::ping()));
     assert_eq!(writer.written(), [0xC1, 1, 4, b'1', b'2', b'3', b'4', 0]);
 }
 
