@@ -17,6 +17,7 @@
 #![allow(dead_code, unused_imports)] // each test file uses a part
 
 pub mod any;
+pub mod campaign;
 pub mod client;
 pub mod clock;
 pub mod context;
@@ -31,13 +32,14 @@ pub mod reduce;
 pub mod rng;
 pub mod scenario;
 pub mod server;
+pub mod sizes;
 pub mod swarm;
 pub mod trace;
 pub mod world;
 
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use campaign::{hold_all, hold_all_that_are_left};
 pub use ledger::Tally;
 pub use link::Faults;
 pub use scenario::{Entropy, Plan, Scenario};
@@ -84,24 +86,6 @@ pub fn run_with(scenario: &Scenario, trace: Trace) -> Result<Tally, Failure> {
 /// Runs a scenario and panics with a full report if it breaks a promise.
 pub fn hold(scenario: &Scenario) -> Tally {
     run(scenario).unwrap_or_else(|failure| panic!("{}", failure.explained()))
-}
-
-/// Runs the scenarios of these seeds; at the end, panics with a list of all that failed and a full report of the first.
-pub fn hold_all(seeds: Range<u64>) -> Tally {
-    let mut sum = Tally::default();
-    let mut failures = Vec::new();
-    for seed in seeds {
-        match run(&Scenario::draw(seed)) {
-            Ok(tally) => sum.add(&tally),
-            Err(failure) => failures.push(failure),
-        }
-    }
-    if let Some(first) = failures.first() {
-        let list = failures.iter().map(|failure| format!("  {:>8}  {}", failure.scenario.seed, failure.broken));
-        let list = list.collect::<Vec<_>>().join("\n");
-        panic!("{} seeds failed\n{list}\n\nthe first of them:\n{}", failures.len(), first.explained());
-    }
-    sum
 }
 
 impl Failure {

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::any::Sizes;
 use super::client::Work;
 use super::clock::ClockPlan;
 use super::link::Faults;
 use super::server::Service;
+use super::sizes::Sizes;
 
 /// Where a node's incarnation comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
