@@ -3,13 +3,18 @@
 
 mod args;
 mod bowline;
+mod chart;
+mod goals;
 mod model;
 mod oracle;
 mod report;
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
 use args::Args;
 use bowline::Bowline;
-use model::cell::{Cell, Load};
+use model::cell::{Cell, Fault, Load};
 use model::load::Amount;
 use model::measure::Figures;
 use model::node::Node;
@@ -29,13 +34,44 @@ fn main() -> Result<(), lexopt::Error> {
             }
         }
     }
-    let figures = report::in_parallel(&args, &jobs, |(protocol, cell, seed)| {
+    let mut figures = report::in_parallel(&args, &jobs, |(protocol, cell, seed)| {
         protocol.run(cell, Amount::new(cell, args.quick), *seed)
     });
+    if args.peers {
+        figures.extend(run_peers(&args));
+    }
+    if let Some(file) = &args.chart {
+        std::fs::write(file, chart::draw(&figures)).map_err(|error| format!("{file}: {error}"))?;
+    }
     if !args.json {
-        print!("{}", report::tables(&figures));
+        figures.sort_by_key(|figure| args.cells.iter().position(|cell| *cell == figure.cell));
+        print!("{}{}", report::tables(&figures), goals::check(&figures));
     }
     Ok(())
+}
+
+/// The other protocols have a package of their own, so that only who asks for them compiles them. It has the same
+/// options.
+fn run_peers(args: &Args) -> Vec<Figures> {
+    let mut child = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--release", "--package", "bowline-peers", "--manifest-path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .args(["--", "--json"])
+        .args(&args.forwarded)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("cargo runs");
+    let output = BufReader::new(child.stdout.take().expect("its output is piped"));
+    let mut figures = Vec::new();
+    for line in output.lines() {
+        let line = line.expect("its output is text");
+        if args.json {
+            println!("{line}");
+        }
+        figures.extend(Figures::from_json(&line));
+    }
+    assert!(child.wait().expect("it ends").success(), "the peers have failed");
+    figures
 }
 
 #[derive(Clone, Copy)]
@@ -56,9 +92,13 @@ impl Protocol {
         }
     }
 
-    /// The size of frames matters only to bulk.
+    /// The size of frames matters only to bulk. What knows the round trip knows nothing of outages.
     fn is_for(self, cell: &Cell) -> bool {
-        !matches!(self, Self::Large) || cell.load == Load::Bulk
+        match self {
+            Self::Small => true,
+            Self::Large => cell.load == Load::Bulk,
+            Self::Oracle => cell.fault != Fault::Outage,
+        }
     }
 
     fn run(self, cell: &Cell, amount: Amount, seed: u64) -> Figures {
