@@ -51,6 +51,7 @@ fn update(register: u32, bytes: &[u8]) -> u32 {
 
 /// One end of a session, as it enters seeds and the id: incarnation and challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub(crate) struct End {
     pub(crate) incarnation: u32,
     pub(crate) challenge: u32,
@@ -59,6 +60,7 @@ pub(crate) struct End {
 /// What the checks of one direction of a session start from: the register of the CRC behind both ends in the order
 /// sender, receiver, and a packet number's high half of zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub(crate) struct Seed(u32);
 
 impl Seed {
