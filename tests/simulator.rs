@@ -12,8 +12,8 @@
 mod sim;
 
 use std::collections::HashSet;
-use std::env;
 use std::path::Path;
+use std::{env, fs};
 
 use sim::campaign;
 use sim::clock::ClockPlan;
@@ -271,6 +271,26 @@ fn no_promise_is_broken_in_a_large_swarm_of_seeds() {
     let seeds = campaign::range(&seeds).expect("BOWLINE_SEEDS is first..last, two numbers");
     let finished = Path::new(env!("CARGO_TARGET_TMPDIR")).join("finished-seeds.txt");
     report(&hold_all_that_are_left(seeds, &finished));
+}
+
+#[test]
+fn an_interrupted_campaign_goes_on_where_it_was() {
+    let list = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interrupted-campaign.txt");
+    _ = fs::remove_file(&list);
+    let frames = |seeds| hold_all(seeds).frames;
+    assert_eq!(hold_all_that_are_left(0..30, &list).frames, frames(0..30));
+    assert_eq!(hold_all_that_are_left(0..30, &list).frames, 0);
+    // The kill came while a line was written.
+    let text = fs::read_to_string(&list).unwrap();
+    let (whole, last) = text.trim_end().rsplit_once('\n').unwrap();
+    let lost = campaign::range(last).unwrap();
+    fs::write(&list, format!("{whole}\n{}..", lost.start)).unwrap();
+    assert_eq!(hold_all_that_are_left(0..30, &list).frames, frames(lost));
+    assert_eq!(hold_all_that_are_left(20..50, &list).frames, frames(30..50));
+    // Another program has to show for itself.
+    let text = fs::read_to_string(&list).unwrap();
+    fs::write(&list, text.replacen("program ", "program 0", 1)).unwrap();
+    assert_eq!(hold_all_that_are_left(0..10, &list).frames, frames(0..10));
 }
 
 #[test]
