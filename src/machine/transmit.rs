@@ -1,6 +1,6 @@
 //! What goes out when the port has room.
 
-use super::outgoing::{Outgoing, Ping};
+use super::outgoing::{Outgoing, Ping, adapts};
 use super::{LastFrame, Listening, Machine};
 use crate::recovery::{MessageId, Outbox};
 use crate::session::{Answer, Session};
@@ -200,7 +200,13 @@ impl Machine {
         let number = self.sent.next().low;
         let default = time_to_live::decode(self.config.default_time_to_live);
         let mut out = self.out.with(storage);
-        let is_small_burst = out.waits_for_at_most(room, window);
+        let end = if out.waits_for_at_most(room, window) {
+            SMALL_BURST
+        } else if adapts::<S>() {
+            out.state.sizes.limit(number, room)
+        } else {
+            usize::MAX
+        };
         while let Some(waiting) = out.next(window) {
             if !self.sent.has_room(&mut out) {
                 break;
@@ -217,9 +223,7 @@ impl Machine {
             }
             packed.messages = packed.messages.saturating_add(1);
             packed.is_eliciting = true;
-            if is_small_burst {
-                messages.end_at(SMALL_BURST);
-            }
+            messages.end_at(end);
         }
     }
 

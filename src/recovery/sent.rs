@@ -58,6 +58,9 @@ pub(crate) trait Outbox {
 
     /// The peer has `message`.
     fn acked(&mut self, message: MessageId);
+
+    /// Packet `number` has arrived, or is lost. Told once, of packets that ask for an ack.
+    fn settled(&mut self, number: u32, is_lost: bool);
 }
 
 /// The sending side of a packet-number space. The log is a ring in lent memory, oldest first.
@@ -155,10 +158,12 @@ impl Sent {
             self.base = ack.largest.wrapping_add(1);
         }
         let (mut has_acked, mut sample) = (false, None);
+        let mut last = None;
         for offset in self.first_from(out.log(), ack.largest.wrapping_sub(BITMAP_REACH))..self.len {
             let index = self.index(out.log().len(), offset);
             let Some(entry) = out.log().get_mut(index) else { break };
-            let (behind, elapsed) = (distance(entry.number, ack.largest), entry.at.elapsed_micros(now));
+            let (number, elapsed) = (entry.number, entry.at.elapsed_micros(now));
+            let behind = distance(number, ack.largest);
             if behind < 0 {
                 // Sent later than the packet that the ack names.
                 sample = sample.or(Some(Sample::AtLeast(elapsed)));
@@ -168,6 +173,9 @@ impl Sent {
                 && let Some(message) = entry.message.take()
             {
                 out.acked(message);
+                if last.replace(number) != Some(number) {
+                    out.settled(number, false);
+                }
                 has_acked = true;
                 if behind == 0 {
                     sample = Some(Sample::Exactly(elapsed));
@@ -182,6 +190,7 @@ impl Sent {
     /// acknowledged. Returns whether there was any.
     pub(crate) fn repeat_lost(&mut self, out: &mut impl Outbox, now: Stamp, age: u32) -> bool {
         let mut has_any = false;
+        let mut last = None;
         for offset in 0..self.len {
             let index = self.index(out.log().len(), offset);
             let Some(entry) = out.log().get_mut(index) else { break };
@@ -190,6 +199,9 @@ impl Sent {
             }
             let number = entry.number;
             if let Some(message) = entry.message.take() {
+                if last.replace(number) != Some(number) {
+                    out.settled(number, true);
+                }
                 has_any |= repeat(out, message, number);
             }
         }
@@ -315,6 +327,7 @@ mod tests {
         entries: Vec<Transmission>,
         acked: Vec<MessageId>,
         repeated: Vec<MessageId>,
+        settled: Vec<(u32, bool)>,
     }
 
     impl Outbox for Log {
@@ -333,6 +346,10 @@ mod tests {
         fn acked(&mut self, message: MessageId) {
             self.acked.push(message);
         }
+
+        fn settled(&mut self, number: u32, is_lost: bool) {
+            self.settled.push((number, is_lost));
+        }
     }
 
     fn after(micros: u64) -> Stamp {
@@ -349,7 +366,8 @@ mod tests {
 
     /// A log with one notify a packet, `sequence` = packet number.
     fn sent(capacity: usize, count: u16) -> (Sent, Log) {
-        let mut log = Log { entries: vec![Transmission::NONE; capacity], acked: vec![], repeated: vec![] };
+        let mut log =
+            Log { entries: vec![Transmission::NONE; capacity], acked: vec![], repeated: vec![], settled: vec![] };
         let mut sent = Sent::new();
         for sequence in 0..count {
             sent.push(log.log(), after(sequence.into()), notify(sequence));
@@ -427,6 +445,21 @@ mod tests {
             assert!(sent.repeat_older_than(&mut log, after(51), 50));
         }
         assert_eq!(log.repeated, [notify(0), notify(1), notify(0), notify(1)]);
+    }
+
+    #[test]
+    fn the_fate_of_a_packet_is_told_once_whatever_it_carried() {
+        let (mut sent, mut log) = sent(8, 0);
+        for _ in 0..3 {
+            sent.push(log.log(), after(0), PING);
+            sent.push(log.log(), after(0), notify(1));
+            sent.packet_sent(true);
+        }
+        for _ in 0..2 {
+            acked(&mut sent, &mut log, &ack(2, 0b10, 64));
+        }
+        sent.repeat_lost(&mut log, after(1_000), 50);
+        assert_eq!(log.settled, [(0, false), (2, false), (1, true)]);
     }
 
     #[test]
