@@ -36,7 +36,7 @@ impl Sizes {
 
     /// Packet `number` has arrived, or is lost.
     pub(crate) fn note(&mut self, number: u32, is_lost: bool) {
-        let fates = if number % PROBED == 0 { &mut self.probed } else { &mut self.usual };
+        let fates = if number.is_multiple_of(PROBED) { &mut self.probed } else { &mut self.usual };
         fates.known = fates.known.saturating_add(1);
         fates.lost = fates.lost.saturating_add(u16::from(is_lost));
         if fates.known >= 1 << 14 {
@@ -47,7 +47,7 @@ impl Sizes {
 
     /// Where packet `number` should end, if enough waits to fill it; no frame is longer than `full`.
     pub(crate) fn limit(&mut self, number: u32, full: usize) -> usize {
-        let is_probe = number % PROBED == 0;
+        let is_probe = number.is_multiple_of(PROBED);
         if is_probe && self.should_change(full) {
             *self = Self { is_short: !self.is_short, ..Self::new() };
         }
