@@ -301,7 +301,8 @@ fn each_seed_draws_its_own_mix() {
         let count = scenarios.iter().filter(|scenario| is(scenario)).count() as u64;
         assert!((SEEDS / 50..=SEEDS * 49 / 50).contains(&count), "{what}: {count} of {SEEDS} seeds");
     };
-    let faults: [(&str, fn(&Faults) -> bool); 14] = [
+    type Is<T> = (&'static str, fn(&T) -> bool);
+    let faults: [Is<Faults>; 14] = [
         ("loss", |faults| faults.loss > 0.0),
         ("garble", |faults| faults.garble > 0.0),
         ("truncate", |faults| faults.truncate > 0.0),
@@ -320,7 +321,7 @@ fn each_seed_draws_its_own_mix() {
     for (what, is) in faults {
         share(what, &|scenario| is(&scenario.faults[0]));
     }
-    let plans: [(&str, fn(&Plan) -> bool); 10] = [
+    let plans: [Is<Plan>; 10] = [
         ("crashes", |plan| plan.crash_every > 0),
         ("clock", |plan| plan.clock.drift_ppm != 0),
         ("late", |plan| plan.late > 0),
