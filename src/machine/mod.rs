@@ -211,7 +211,7 @@ impl Machine {
     // where, and the second step queues what was written. In between, nothing has changed.
 
     /// A vacant slot for a call and the room for its payload.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn call_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -225,7 +225,7 @@ impl Machine {
         Ok((slot, room_of(parts.call_payloads, parts.payload, usize::from(slot), limit)))
     }
 
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn call<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -248,7 +248,7 @@ impl Machine {
     }
 
     /// The room for the response to `request`.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn response_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -262,7 +262,7 @@ impl Machine {
         Ok(room_of(parts.reply_payloads, parts.payload, usize::from(slot), limit))
     }
 
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn respond<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -274,7 +274,7 @@ impl Machine {
         responded
     }
 
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn refuse<S: Storage>(
         &mut self,
         storage: &mut S,

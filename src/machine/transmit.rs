@@ -26,7 +26,7 @@ struct Packed {
 }
 
 impl Machine {
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn poll_transmit<S: Storage>(&mut self, storage: &mut S, now: Instant, buf: &mut [u8]) -> Option<usize> {
         self.handle_timeout(storage, now);
         if S::PUBLISH > 0 {
@@ -91,7 +91,7 @@ impl Machine {
     }
 
     /// What is owed without a session: HELLO or VERSION.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn write_hello<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8]) -> Option<usize> {
         let answer = self.owed.next()?;
         let interval = self.hello_interval();
@@ -138,7 +138,7 @@ impl Machine {
     }
 
     /// A packet in the session, if there is anything to say.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn write_packet<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8]) -> Option<usize> {
         let session = *self.handshake.session()?;
         let is_ack_due = self.received.is_ack_due(self.now.stamp(), &self.round_trip);
@@ -188,7 +188,7 @@ impl Machine {
     }
 
     /// Messages that ask for an ack.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn pack_reliable<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -228,7 +228,7 @@ impl Machine {
     }
 
     /// A PING, unless another message asks for an ack already.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn pack_ping<S: Storage>(&mut self, storage: &mut S, messages: &mut MessageWriter<'_, '_>, packed: &mut Packed) {
         let number = self.sent.next().low;
         let is_wanted = self.out.ping == Ping::Queued;

@@ -103,6 +103,11 @@ impl Sent {
         self.uneliciting >= MAX_UNELICITING
     }
 
+    /// Whether no transmission is remembered.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Whether the log can take one more transmission: it has room, or its oldest one matters no more.
     pub(crate) fn has_room(&mut self, out: &mut impl Outbox) -> bool {
         self.trim(out.log());
@@ -245,7 +250,8 @@ impl Sent {
 
     /// The place of the first entry whose packet has this number or a higher one, or any before it in a short log.
     fn first_from(&self, log: &mut [Transmission], number: u32) -> u16 {
-        let (mut low, mut high) = (0, if log.len() > SHORT_LOG { self.len } else { 0 });
+        let is_long = log.len() > SHORT_LOG && usize::from(self.len) > SHORT_LOG;
+        let (mut low, mut high) = (0, if is_long { self.len } else { 0 });
         while low < high {
             let middle = low.midpoint(high);
             if self.entry(log, middle).is_some_and(|entry| distance(entry.number, number) > 0) {
