@@ -73,6 +73,7 @@ struct Settings {
     heartbeat: u32,
     default_time_to_live: u8,
     is_active: bool,
+    second_copy: bool,
     schema_digest: u32,
 }
 
@@ -108,7 +109,11 @@ enum Listening {
 enum LastFrame {
     None,
     Hello(Answer),
-    Packet { ack_was_owed: Option<bool> },
+    /// `may_be_copied` if it carried messages and is not the second copy of another.
+    Packet {
+        ack_was_owed: Option<bool>,
+        may_be_copied: bool,
+    },
     Close,
 }
 
@@ -124,6 +129,7 @@ impl Machine {
                 heartbeat: config.heartbeat.as_micros_u32(),
                 default_time_to_live: time_to_live::encode(config.default_time_to_live),
                 is_active: config.active,
+                second_copy: config.second_copy,
                 schema_digest: config.schema_digest,
             },
             handshake: Handshake::new(&config.incarnation),

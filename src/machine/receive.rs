@@ -429,16 +429,14 @@ impl Machine {
 
     /// All messages of a packet were taken.
     fn packet_taken<S: Storage>(&mut self, storage: &mut S, packet: &OpenPacket) {
+        let now = self.now.stamp();
+        let is_repetition = packet.has_repeated && !packet.has_news;
+        let is_copy = is_repetition && self.received.is_copy(now, &self.round_trip);
         if !packet.must_come_again {
-            self.received.note(
-                self.now.stamp(),
-                packet.number,
-                packet.number_len,
-                packet.is_eliciting,
-                packet.has_news,
-            );
+            let is_eliciting = packet.is_eliciting && !is_copy;
+            self.received.note(now, packet.number, packet.number_len, is_eliciting, packet.has_news);
         }
-        if packet.has_repeated && !packet.has_news {
+        if is_repetition && !is_copy {
             self.repeat_overdue(storage);
         }
         self.check_invariants(storage);

@@ -32,11 +32,15 @@ impl Machine {
         if S::PUBLISH > 0 {
             self.publishes(storage).last_was_taken();
         }
+        let is_copy = matches!(self.last, LastFrame::Packet { may_be_copied: true, .. }) && !self.can_send(storage);
+        if is_copy {
+            self.sent.repeat_last(&mut self.out.with(storage));
+        }
         self.last = LastFrame::None;
         let len = match self.listening {
             Listening::Yes => match self.write_hello(storage, buf) {
                 Some(len) => Some(len),
-                None => self.write_packet(storage, buf),
+                None => self.write_packet(storage, buf, is_copy),
             },
             Listening::Closing => self.write_close(buf),
             Listening::Quiet | Listening::Closed | Listening::ClosedQuiet => None,
@@ -55,7 +59,7 @@ impl Machine {
                 self.limiter.give_back();
             }
             LastFrame::Close => self.listening = Listening::Closing,
-            LastFrame::Packet { ack_was_owed } => {
+            LastFrame::Packet { ack_was_owed, .. } => {
                 let mut out = self.out.with(storage);
                 while let Some((message, number)) = self.sent.pop_last(out.log()) {
                     if out.needs(message, number) {
@@ -139,7 +143,7 @@ impl Machine {
 
     /// A packet in the session, if there is anything to say.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn write_packet<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8]) -> Option<usize> {
+    fn write_packet<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8], is_copy: bool) -> Option<usize> {
         let session = *self.handshake.session()?;
         let is_ack_due = self.received.is_ack_due(self.now.stamp(), &self.round_trip);
         let has_messages = self.can_send(storage) || S::PUBLISH > 0 && self.out.publishes.has_waiting();
@@ -166,7 +170,8 @@ impl Machine {
         let len = seal(&session, number, ack.map(|ack| ack.largest), &mut writer)?;
         self.sent.packet_sent(packed.is_eliciting);
         let ack_was_owed = ack.map(|_| self.received.ack_sent(number.low));
-        self.last = LastFrame::Packet { ack_was_owed };
+        let may_be_copied = self.config.second_copy && packed.is_eliciting && !is_copy;
+        self.last = LastFrame::Packet { ack_was_owed, may_be_copied };
         if packed.messages == 0 {
             count(&mut self.stats.acks_sent);
         }

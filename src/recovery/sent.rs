@@ -229,6 +229,19 @@ impl Sent {
         has_any
     }
 
+    /// Has the messages of the last packet sent again.
+    pub(crate) fn repeat_last(&self, out: &mut impl Outbox) {
+        let last = self.next.low.wrapping_sub(1);
+        for offset in (0..self.len).rev() {
+            match self.entry(out.log(), offset) {
+                Some(Transmission { number, message: Some(message), .. }) if number == last => {
+                    repeat(out, message, number);
+                }
+                _ => break,
+            }
+        }
+    }
+
     /// When the oldest packet below an acknowledged one went out.
     pub(crate) fn oldest_below(&mut self, log: &mut [Transmission]) -> Option<Stamp> {
         self.trim(log);
