@@ -68,6 +68,7 @@ pub struct Parts<'a> {
 
 impl Parts<'_> {
     /// Leaves out the slots that there is no memory for, and those beyond what the protocol can name.
+    #[inline(always)]
     pub(crate) fn fitted(self) -> Self {
         let payload = self.payload;
         Self {
@@ -90,6 +91,7 @@ impl Parts<'_> {
 const MAX_OTHERS: usize = 32_767;
 
 /// The slots of which each has its memory, at most `max`.
+#[inline(always)]
 fn fit<'a, T>(slots: &'a mut [T], payloads: &[u8], payload: usize, max: usize) -> &'a mut [T] {
     let mut count = slots.len().min(max);
     if count.saturating_mul(payload) > payloads.len() {

@@ -12,8 +12,8 @@
 mod sim;
 
 use std::collections::HashSet;
-use std::env;
 use std::path::Path;
+use std::{env, fs};
 
 use sim::campaign;
 use sim::clock::ClockPlan;
@@ -274,6 +274,26 @@ fn no_promise_is_broken_in_a_large_swarm_of_seeds() {
 }
 
 #[test]
+fn an_interrupted_campaign_goes_on_where_it_was() {
+    let list = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interrupted-campaign.txt");
+    _ = fs::remove_file(&list);
+    let frames = |seeds| hold_all(seeds).frames;
+    assert_eq!(hold_all_that_are_left(0..30, &list).frames, frames(0..30));
+    assert_eq!(hold_all_that_are_left(0..30, &list).frames, 0);
+    // The kill came while a line was written.
+    let text = fs::read_to_string(&list).unwrap();
+    let (whole, last) = text.trim_end().rsplit_once('\n').unwrap();
+    let lost = campaign::range(last).unwrap();
+    fs::write(&list, format!("{whole}\n{}..", lost.start)).unwrap();
+    assert_eq!(hold_all_that_are_left(0..30, &list).frames, frames(lost));
+    assert_eq!(hold_all_that_are_left(20..50, &list).frames, frames(30..50));
+    // Another program has to show for itself.
+    let text = fs::read_to_string(&list).unwrap();
+    fs::write(&list, text.replacen("program ", "program 0", 1)).unwrap();
+    assert_eq!(hold_all_that_are_left(0..10, &list).frames, frames(0..10));
+}
+
+#[test]
 fn each_seed_draws_its_own_mix() {
     const SEEDS: u64 = 2_000;
     let scenarios: Vec<Scenario> = (0..SEEDS).map(Scenario::draw).collect();
@@ -281,7 +301,8 @@ fn each_seed_draws_its_own_mix() {
         let count = scenarios.iter().filter(|scenario| is(scenario)).count() as u64;
         assert!((SEEDS / 50..=SEEDS * 49 / 50).contains(&count), "{what}: {count} of {SEEDS} seeds");
     };
-    let faults: [(&str, fn(&Faults) -> bool); 14] = [
+    type Is<T> = (&'static str, fn(&T) -> bool);
+    let faults: [Is<Faults>; 14] = [
         ("loss", |faults| faults.loss > 0.0),
         ("garble", |faults| faults.garble > 0.0),
         ("truncate", |faults| faults.truncate > 0.0),
@@ -300,7 +321,7 @@ fn each_seed_draws_its_own_mix() {
     for (what, is) in faults {
         share(what, &|scenario| is(&scenario.faults[0]));
     }
-    let plans: [(&str, fn(&Plan) -> bool); 10] = [
+    let plans: [Is<Plan>; 10] = [
         ("crashes", |plan| plan.crash_every > 0),
         ("clock", |plan| plan.clock.drift_ppm != 0),
         ("late", |plan| plan.late > 0),

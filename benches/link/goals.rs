@@ -40,13 +40,21 @@ pub fn check(figures: &[Figures]) -> String {
             let limit = (2.0 * result.cell.round_trip() as f64 / 1e6) + 500.0;
             goal(result, "ms of recovery", recovery_ms, limit, recovery_ms <= limit);
         }
+        for other in results.iter().filter(|other| other.cell == result.cell && other.protocol == "twice") {
+            let Cell { latency_ms, loss_pct, fault, .. } = result.cell;
+            if (fault, loss_pct) == (Fault::None, 10) && latency_ms >= 20 {
+                goal(other, "p99.9 with a second copy", other.value, 2.25, other.value <= 2.25);
+                let ratio = other.bytes / result.bytes;
+                goal(other, "times the bytes", ratio, 2.1, ratio <= 2.1);
+            }
+        }
         for other in results.iter().filter(|other| other.cell == result.cell) {
             match (other.protocol, result.cell.load) {
                 ("oracle", Load::Rpc1 | Load::Rpc8) if result.cell.fault == Fault::None => {
                     let ratio = result.value / other.value;
                     goal(result, "ratio to the oracle", ratio, 1.1, ratio <= 1.1);
                 }
-                ("bowline-256" | "bowline-1200" | "oracle", _) => {}
+                ("bowline-256" | "bowline-1200" | "twice" | "oracle", _) => {}
                 (name, Load::Bulk) if result.protocol == "bowline-1200" => {
                     goal(
                         result,

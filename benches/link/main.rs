@@ -78,16 +78,19 @@ fn run_peers(args: &Args) -> Vec<Figures> {
 enum Protocol {
     Small,
     Large,
+    /// With a second copy of everything while nothing else is to be said.
+    Twice,
     Oracle,
 }
 
-const PROTOCOLS: [Protocol; 3] = [Protocol::Small, Protocol::Large, Protocol::Oracle];
+const PROTOCOLS: [Protocol; 4] = [Protocol::Small, Protocol::Large, Protocol::Twice, Protocol::Oracle];
 
 impl Protocol {
     const fn name(self) -> &'static str {
         match self {
             Self::Small => "bowline-256",
             Self::Large => "bowline-1200",
+            Self::Twice => "twice",
             Self::Oracle => "oracle",
         }
     }
@@ -97,14 +100,19 @@ impl Protocol {
         match self {
             Self::Small => true,
             Self::Large => cell.load == Load::Bulk,
+            Self::Twice => cell.load == Load::Rpc1,
             Self::Oracle => cell.fault != Fault::Outage,
         }
     }
 
     fn run(self, cell: &Cell, amount: Amount, seed: u64) -> Figures {
+        let small = |seed, copy| Box::new(Bowline::<256>::new(cell, copy, seed)) as Box<dyn Node>;
         let (mut one, mut two): (Box<dyn Node>, Box<dyn Node>) = match self {
-            Self::Small => (Box::new(Bowline::<256>::new(cell, seed)), Box::new(Bowline::<256>::new(cell, !seed))),
-            Self::Large => (Box::new(Bowline::<1200>::new(cell, seed)), Box::new(Bowline::<1200>::new(cell, !seed))),
+            Self::Small => (small(seed, false), small(!seed, false)),
+            Self::Twice => (small(seed, true), small(!seed, true)),
+            Self::Large => {
+                (Box::new(Bowline::<1200>::new(cell, false, seed)), Box::new(Bowline::<1200>::new(cell, false, !seed)))
+            }
             Self::Oracle => (Box::new(Oracle::new(cell, false)), Box::new(Oracle::new(cell, true))),
         };
         run(self.name().into(), cell, amount, seed, [&mut *one, &mut *two])

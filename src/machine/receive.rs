@@ -148,7 +148,7 @@ impl<'f> Messages<'f> {
 }
 
 impl Machine {
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn handle_frame<'f, S: Storage>(
         &mut self,
         storage: &mut S,
@@ -188,7 +188,7 @@ impl Machine {
         Messages::none()
     }
 
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn handle_hello<S: Storage>(&mut self, storage: &mut S, packet: &[u8]) {
         let hello = match Hello::read(packet) {
             Ok(hello) => hello,
@@ -236,7 +236,7 @@ impl Machine {
         }
     }
 
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn handle_packet<'f, S: Storage>(&mut self, storage: &mut S, packet: &'f [u8], check: u32) -> Messages<'f> {
         let mut reader = Reader::new(packet);
         let header = Header::read(&mut reader);
@@ -291,7 +291,7 @@ impl Machine {
     }
 
     /// Restores the numbers of a packet and checks it: under the session, else under the one that may come next.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn open(&self, mut header: Header, packet: &[u8], check: u32) -> Option<Opened> {
         if let Some(session) = self.handshake.session() {
             let number = restore(header.number, header.number_len, self.received.next());
@@ -326,7 +326,7 @@ impl Machine {
         self.owed.settle(Answer::Session);
     }
 
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn handle_ack<S: Storage>(&mut self, storage: &mut S, ack: &AckField) {
         // What both sides believe may be so far off that no ack is ever fresh. Then a sample that is too long is
         // better than none.
@@ -362,7 +362,7 @@ impl Machine {
     }
 
     /// One message of a packet, taken by the application.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn deliver<'f, S: Storage>(
         &mut self,
         storage: &mut S,
@@ -429,16 +429,14 @@ impl Machine {
 
     /// All messages of a packet were taken.
     fn packet_taken<S: Storage>(&mut self, storage: &mut S, packet: &OpenPacket) {
+        let now = self.now.stamp();
+        let is_repetition = packet.has_repeated && !packet.has_news;
+        let is_copy = is_repetition && self.received.is_copy(now, &self.round_trip);
         if !packet.must_come_again {
-            self.received.note(
-                self.now.stamp(),
-                packet.number,
-                packet.number_len,
-                packet.is_eliciting,
-                packet.has_news,
-            );
+            let is_eliciting = packet.is_eliciting && !is_copy;
+            self.received.note(now, packet.number, packet.number_len, is_eliciting, packet.has_news);
         }
-        if packet.has_repeated && !packet.has_news {
+        if is_repetition && !is_copy {
             self.repeat_overdue(storage);
         }
         self.check_invariants(storage);

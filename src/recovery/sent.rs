@@ -58,6 +58,9 @@ pub(crate) trait Outbox {
 
     /// The peer has `message`.
     fn acked(&mut self, message: MessageId);
+
+    /// Packet `number` has arrived, or is lost. Told once, of packets that ask for an ack.
+    fn settled(&mut self, number: u32, is_lost: bool);
 }
 
 /// The sending side of a packet-number space. The log is a ring in lent memory, oldest first.
@@ -98,6 +101,11 @@ impl Sent {
     /// acknowledged.
     pub(crate) const fn must_elicit(&self) -> bool {
         self.uneliciting >= MAX_UNELICITING
+    }
+
+    /// Whether no transmission is remembered.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Whether the log can take one more transmission: it has room, or its oldest one matters no more.
@@ -155,10 +163,12 @@ impl Sent {
             self.base = ack.largest.wrapping_add(1);
         }
         let (mut has_acked, mut sample) = (false, None);
+        let mut last = None;
         for offset in self.first_from(out.log(), ack.largest.wrapping_sub(BITMAP_REACH))..self.len {
             let index = self.index(out.log().len(), offset);
             let Some(entry) = out.log().get_mut(index) else { break };
-            let (behind, elapsed) = (distance(entry.number, ack.largest), entry.at.elapsed_micros(now));
+            let (number, elapsed) = (entry.number, entry.at.elapsed_micros(now));
+            let behind = distance(number, ack.largest);
             if behind < 0 {
                 // Sent later than the packet that the ack names.
                 sample = sample.or(Some(Sample::AtLeast(elapsed)));
@@ -168,6 +178,9 @@ impl Sent {
                 && let Some(message) = entry.message.take()
             {
                 out.acked(message);
+                if last.replace(number) != Some(number) {
+                    out.settled(number, false);
+                }
                 has_acked = true;
                 if behind == 0 {
                     sample = Some(Sample::Exactly(elapsed));
@@ -182,6 +195,7 @@ impl Sent {
     /// acknowledged. Returns whether there was any.
     pub(crate) fn repeat_lost(&mut self, out: &mut impl Outbox, now: Stamp, age: u32) -> bool {
         let mut has_any = false;
+        let mut last = None;
         for offset in 0..self.len {
             let index = self.index(out.log().len(), offset);
             let Some(entry) = out.log().get_mut(index) else { break };
@@ -190,6 +204,9 @@ impl Sent {
             }
             let number = entry.number;
             if let Some(message) = entry.message.take() {
+                if last.replace(number) != Some(number) {
+                    out.settled(number, true);
+                }
                 has_any |= repeat(out, message, number);
             }
         }
@@ -210,6 +227,19 @@ impl Sent {
             }
         }
         has_any
+    }
+
+    /// Has the messages of the last packet sent again.
+    pub(crate) fn repeat_last(&self, out: &mut impl Outbox) {
+        let last = self.next.low.wrapping_sub(1);
+        for offset in (0..self.len).rev() {
+            match self.entry(out.log(), offset) {
+                Some(Transmission { number, message: Some(message), .. }) if number == last => {
+                    repeat(out, message, number);
+                }
+                _ => break,
+            }
+        }
     }
 
     /// When the oldest packet below an acknowledged one went out.
@@ -233,7 +263,8 @@ impl Sent {
 
     /// The place of the first entry whose packet has this number or a higher one, or any before it in a short log.
     fn first_from(&self, log: &mut [Transmission], number: u32) -> u16 {
-        let (mut low, mut high) = (0, if log.len() > SHORT_LOG { self.len } else { 0 });
+        let is_long = log.len() > SHORT_LOG && usize::from(self.len) > SHORT_LOG;
+        let (mut low, mut high) = (0, if is_long { self.len } else { 0 });
         while low < high {
             let middle = low.midpoint(high);
             if self.entry(log, middle).is_some_and(|entry| distance(entry.number, number) > 0) {
@@ -315,6 +346,7 @@ mod tests {
         entries: Vec<Transmission>,
         acked: Vec<MessageId>,
         repeated: Vec<MessageId>,
+        settled: Vec<(u32, bool)>,
     }
 
     impl Outbox for Log {
@@ -333,6 +365,10 @@ mod tests {
         fn acked(&mut self, message: MessageId) {
             self.acked.push(message);
         }
+
+        fn settled(&mut self, number: u32, is_lost: bool) {
+            self.settled.push((number, is_lost));
+        }
     }
 
     fn after(micros: u64) -> Stamp {
@@ -349,7 +385,8 @@ mod tests {
 
     /// A log with one notify a packet, `sequence` = packet number.
     fn sent(capacity: usize, count: u16) -> (Sent, Log) {
-        let mut log = Log { entries: vec![Transmission::NONE; capacity], acked: vec![], repeated: vec![] };
+        let mut log =
+            Log { entries: vec![Transmission::NONE; capacity], acked: vec![], repeated: vec![], settled: vec![] };
         let mut sent = Sent::new();
         for sequence in 0..count {
             sent.push(log.log(), after(sequence.into()), notify(sequence));
@@ -427,6 +464,21 @@ mod tests {
             assert!(sent.repeat_older_than(&mut log, after(51), 50));
         }
         assert_eq!(log.repeated, [notify(0), notify(1), notify(0), notify(1)]);
+    }
+
+    #[test]
+    fn the_fate_of_a_packet_is_told_once_whatever_it_carried() {
+        let (mut sent, mut log) = sent(8, 0);
+        for _ in 0..3 {
+            sent.push(log.log(), after(0), PING);
+            sent.push(log.log(), after(0), notify(1));
+            sent.packet_sent(true);
+        }
+        for _ in 0..2 {
+            acked(&mut sent, &mut log, &ack(2, 0b10, 64));
+        }
+        sent.repeat_lost(&mut log, after(1_000), 50);
+        assert_eq!(log.settled, [(0, false), (2, false), (1, true)]);
     }
 
     #[test]

@@ -24,6 +24,21 @@ pub const fn overhead(len: usize) -> usize {
     if len == 0 { 1 } else { len.div_ceil(MAX_PIECE) }
 }
 
+/// Encodes a frame for a byte stream in place: `buf[1..=len]` becomes `buf[..n]`, COBS and delimiter included, and `n` is
+/// returned. The counterpart of [`Deframer`](super::Deframer).
+///
+/// `None`, and an unchanged `buf`, when that is too short: it must hold ⌈`len` / 254⌉ + 1 bytes more than the data, or
+/// two more if there are none.
+///
+/// ```
+/// let mut buf = [0, 0x11, 0x22, 0x00, 0x33, 0, 0];
+/// assert_eq!(bowline::wire::encode_frame(&mut buf, 4), Some(6));
+/// assert_eq!(buf[..6], [0x03, 0x11, 0x22, 0x02, 0x33, 0x00]);
+/// ```
+pub fn encode_frame(buf: &mut [u8], len: usize) -> Option<usize> {
+    encode_in_place::<true>(buf, len)
+}
+
 /// Encodes `buf[1..=len]` and returns `n`, such that `buf[..n]` is the frame with its delimiter.
 ///
 /// `None`, and an unchanged `buf`, when that is shorter than `len + overhead(len) + 1`: the most
@@ -226,7 +241,7 @@ impl Zeros {
 }
 
 /// Less than a word, filled up with what is not zero.
-#[inline(never)]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 fn padded(bytes: &[u8]) -> [u8; WORD_LEN] {
     let mut word = [0xFF; WORD_LEN];
     for (to, from) in word.iter_mut().zip(bytes) {

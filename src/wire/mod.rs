@@ -13,11 +13,13 @@ mod space;
 #[cfg(test)]
 pub(crate) mod vectors;
 
+pub use check::plain_check;
+pub use cobs::encode_frame;
 pub use deframe::{Deframer, DeframerStats};
 pub use describe::{Description, describe};
 
 pub(crate) use buffer::{Reader, Writer};
-pub(crate) use check::{CHECK_LEN, End, Seed, plain_check, session_id, split_check};
+pub(crate) use check::{CHECK_LEN, End, Seed, session_id, split_check};
 pub(crate) use cobs::encode_in_place;
 pub(crate) use header::{AckField, BITMAP_REACH, Header};
 pub(crate) use hello::{Hello, HelloError, Offer, VERSION, VersionRefusal};

@@ -28,8 +28,10 @@ pub fn hold_all_that_are_left(seeds: Range<u64>, path: &Path) -> Tally {
     let list = Mutex::new(List::open(path).expect("the list of finished seeds can be read and written"));
     let all = seeds.end.saturating_sub(seeds.start);
     let pieces = list.lock().expect("nobody panics with the lock").left_of(&pieces(seeds));
-    let left = pieces.iter().map(|piece| piece.end - piece.start).sum();
-    println!("{left} seeds of {all}: the others were finished before, says {}", path.display());
+    let left: u64 = pieces.iter().map(|piece| piece.end - piece.start).sum();
+    if left < all {
+        println!("{} of {all} seeds were finished before, says {}", all - left, path.display());
+    }
     let bar = ProgressBar::new(left);
     let style = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len} seeds, {msg} failed, {eta} left");
     bar.set_style(style.expect("a template"));
@@ -117,7 +119,11 @@ impl List {
         let mut lines = text.lines();
         if lines.next() == Some(&program) {
             let finished = lines.filter_map(range).collect();
-            return Ok(List { file: OpenOptions::new().append(true).open(path)?, finished });
+            let mut file = OpenOptions::new().append(true).open(path)?;
+            if !text.ends_with('\n') {
+                writeln!(file)?;
+            }
+            return Ok(List { file, finished });
         }
         let mut file = File::create(path)?;
         writeln!(file, "{program}")?;

@@ -50,6 +50,8 @@ pub use world::World;
 pub struct Failure {
     pub scenario: Box<Scenario>,
     pub broken: String,
+    /// How many were sent until then.
+    pub frames: u32,
     /// The last rows of the trace.
     pub trace: String,
 }
@@ -71,14 +73,14 @@ pub fn run_with(scenario: &Scenario, trace: Trace) -> Result<Tally, Failure> {
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
-            (Some(format!("panicked: {}", text.unwrap_or_default())), Tally::default())
+            (Some(format!("panicked: {}", text.unwrap_or_default())), world.shared.ledger.tally)
         }
     };
     match broken {
         None => Ok(tally),
         Some(broken) => {
             let trace = world.shared.trace.tail(world.time, ROWS);
-            Err(Failure { scenario: Box::new(scenario.clone()), broken, trace })
+            Err(Failure { scenario: Box::new(scenario.clone()), broken, frames: tally.frames, trace })
         }
     }
 }
@@ -91,7 +93,7 @@ pub fn hold(scenario: &Scenario) -> Tally {
 impl Failure {
     /// Everything that helps: what broke, the smallest scenario that still breaks, and how its run ended.
     pub fn explained(&self) -> String {
-        let reduced = reduce::reduce(&self.scenario, &self.broken);
+        let reduced = reduce::reduce(self);
         let failure = run_with(&reduced, Trace::open()).err();
         let (broken, trace) = failure.map_or_else(Default::default, |failure| (failure.broken, failure.trace));
         let seed = self.scenario.seed;

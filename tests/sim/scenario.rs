@@ -23,7 +23,7 @@ pub enum Entropy {
 }
 
 /// One node. Times are in microseconds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub sizes: Sizes,
     pub entropy: Entropy,
@@ -71,7 +71,7 @@ impl Default for Plan {
 }
 
 /// A run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     pub seed: u64,
     /// A byte stream, or datagrams.

@@ -9,7 +9,7 @@ use super::ledger::Place;
 use super::rng::Rng;
 
 /// How a node's handlers behave. Probabilities are per request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     /// Answered later, after up to `defer_for` microseconds.
     pub defer: f64,
