@@ -175,13 +175,14 @@ def ask(command, questions):
 
 
 def build():
-    host = ["cargo", "build", "--quiet", "--locked", "--release"]
-    subprocess.run(host, check=True, cwd=HERE)
-    variables = {name: value for name, value in os.environ.items() if name not in ("RUSTUP_TOOLCHAIN", "CARGO_ENCODED_RUSTFLAGS")}
+    unwanted = ("RUSTUP_TOOLCHAIN", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET")
+    variables = {name: value for name, value in os.environ.items() if name not in unwanted}
+    arguments = ["build", "--quiet", "--locked", "--release"]
+    subprocess.run(["cargo", *arguments], check=True, cwd=HERE, env=variables)
     # Only a development compiler may build core; RUSTC_BOOTSTRAP says that this one may.
     variables |= {"RUSTC": "/usr/bin/rustc", "RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": "-C target-cpu=atmega1280"}
-    avr = ["/usr/bin/cargo", *host[1:], "-Z", "build-std=core", "--target", "avr-none"]
-    subprocess.run(avr, check=True, cwd=HERE, env=variables)
+    for_avr = ["-Z", "build-std=core", "--target", "avr-none"]
+    subprocess.run(["/usr/bin/cargo", *arguments, *for_avr], check=True, cwd=HERE, env=variables)
 
 
 def main():
