@@ -100,13 +100,14 @@ impl Protocol {
         }
     }
 
-    /// The size of frames matters only to bulk. What knows the round trip knows nothing of outages.
+    /// The size of frames matters only to bulk. What knows the round trip knows nothing of outages, and
+    /// has no check.
     fn is_for(self, cell: &Cell) -> bool {
         match self {
             Self::Small => true,
             Self::Large => cell.load == Load::Bulk,
             Self::Twice => cell.load == Load::Rpc1,
-            Self::Oracle => cell.fault != Fault::Outage,
+            Self::Oracle => !matches!(cell.fault, Fault::Outage | Fault::Garble),
         }
     }
 
