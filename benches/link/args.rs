@@ -9,6 +9,7 @@ Measures bowline, and a selective repeat that knows the round trip, on simulated
 
   --peers        other protocols as well (compiled on first use)
   --json         one object a line instead of tables
+  --read FILE    no runs: what --json has written before; can be given several times
   --chart FILE   draw goodput and p99.9 over loss on 125 kB/s, 20 ms as SVG
   --seeds A-B    seeds to run, 101-105 by default; tables show their medians
   --quick        one seed, a quarter of the time
@@ -27,6 +28,7 @@ For example: bulk/1m/20ms  rpc1/10%  bulk/ber/0%";
 pub struct Args {
     pub peers: bool,
     pub json: bool,
+    pub read: Vec<String>,
     pub chart: Option<String>,
     pub seeds: Vec<u64>,
     pub quick: bool,
@@ -45,6 +47,7 @@ impl Args {
         let mut args = Self {
             peers: false,
             json: false,
+            read: Vec::new(),
             chart: None,
             seeds: Vec::new(),
             quick: false,
@@ -59,6 +62,7 @@ impl Args {
             match arg {
                 Long("peers") => args.peers = true,
                 Long("json") => args.json = true,
+                Long("read") => args.read.push(text(&mut parser)?),
                 Long("chart") => args.chart = Some(text(&mut parser)?),
                 Long("seeds") => range = Some(text(&mut parser)?),
                 Long("quick") => args.quick = true,

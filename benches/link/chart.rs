@@ -71,9 +71,8 @@ pub fn draw(figures: &[Figures]) -> String {
     }
     for (index, (family, colour)) in COLOURS.iter().enumerate() {
         let (x, y) = (MARGIN + index as f64 * 130.0, HEIGHT + 46.0);
-        let name = if *family == "oracle" { "knows the round trip" } else { family };
         let _ = writeln!(svg, "<path d=\"M{x} {y}h16\" stroke=\"{colour}\" stroke-width=\"3\"/>");
-        let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\">{name}</text>", x + 20.0, y + 4.0);
+        let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\">{family}</text>", x + 20.0, y + 4.0);
     }
     svg.push_str("</svg>\n");
     svg
@@ -98,7 +97,8 @@ impl Plot {
             let _ = writeln!(svg, "<path d=\"M{left} {y:.1}H{right}\" stroke=\"#808080\" stroke-opacity=\".3\"/>");
             let _ = writeln!(svg, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>", left - 6.0, y + 4.0);
         }
-        for loss in LOSSES {
+        // There is no room for 1 %.
+        for loss in [0, 5, 10, 20, 30] {
             let (x, y) = (self.x(loss), HEIGHT + 18.0);
             let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{loss} %</text>");
         }

