@@ -16,7 +16,8 @@ pub struct Ledger(Option<File>);
 impl Ledger {
     /// Opens it, at each start of the board.
     pub fn open() -> Self {
-        Self(OpenOptions::new().append(true).create(true).open(c"ledger").ok())
+        // Of the modes that semihosting knows, this is the one that appends: all three are needed to name it.
+        Self(OpenOptions::new().write(true).append(true).create(true).open(c"ledger").ok())
     }
 
     /// The effect. Says whether it has happened.
