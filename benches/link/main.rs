@@ -26,7 +26,7 @@ fn main() -> Result<(), lexopt::Error> {
         println!("{}", args::HELP);
         return Ok(());
     };
-    let mut figures = if args.read.is_empty() { measure(&args) } else { report::read(&args.read)? };
+    let mut figures = if args.read.is_empty() { measure(&args) } else { read(&args.read)? };
     if let Some(file) = &args.chart {
         std::fs::write(file, chart::draw(&figures)).map_err(|error| format!("{file}: {error}"))?;
     }
@@ -53,6 +53,16 @@ fn measure(args: &Args) -> Vec<Figures> {
         figures.extend(run_peers(args));
     }
     figures
+}
+
+/// What was printed as JSON before.
+fn read(files: &[String]) -> Result<Vec<Figures>, String> {
+    let mut figures = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+        figures.extend(text.lines().filter_map(Figures::from_json));
+    }
+    Ok(figures)
 }
 
 /// The other protocols have a package of their own, so that only who asks for them compiles them. It has the same

@@ -35,16 +35,6 @@ pub fn in_parallel<J: Sync>(args: &Args, jobs: &[J], run: impl Fn(&J) -> Figures
     done.into_iter().map(|(_, figures)| figures).collect()
 }
 
-/// What was printed as JSON before.
-pub fn read(files: &[String]) -> Result<Vec<Figures>, String> {
-    let mut figures = Vec::new();
-    for file in files {
-        let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
-        figures.extend(text.lines().filter_map(Figures::from_json));
-    }
-    Ok(figures)
-}
-
 /// One table for each load and fault: a line for each link and protocol, a column for each loss.
 pub fn tables(figures: &[Figures]) -> String {
     let mut out = String::new();

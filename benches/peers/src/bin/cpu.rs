@@ -14,7 +14,6 @@ mod framed;
 #[allow(dead_code, reason = "the other program tells its tunings apart")]
 mod kcp;
 #[path = "../../../link/model/mod.rs"]
-#[allow(dead_code, reason = "the other program drives links in virtual time")]
 mod model;
 #[path = "../quic.rs"]
 #[allow(dead_code, reason = "the other program tells its tunings apart")]
