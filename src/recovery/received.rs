@@ -7,6 +7,9 @@ use crate::wire::{AckField, BITMAP_REACH, PacketNumber, REPLAY_WINDOW, distance}
 /// Eliciting packets that may wait for one ack.
 const MAX_OWED: u8 = 8;
 
+/// No outage is so long. Twice as far, what is ahead could no longer be told from what is behind.
+const FAR: u32 = 1 << 30;
+
 /// What a packet number says about its packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
@@ -15,7 +18,7 @@ pub(crate) enum Arrival {
         is_newest: bool,
     },
     Duplicate,
-    /// Below the replay window: nobody knows any more.
+    /// Below the replay window: nobody knows any more. Or so far ahead that no honest peer is there.
     TooOld,
 }
 
@@ -77,7 +80,8 @@ impl Received {
     /// again when sequences have wrapped.
     pub(crate) fn arrive(&mut self, number: u32) -> Arrival {
         let behind_newest = distance(number, self.newest);
-        if behind_newest > REPLAY_WINDOW.cast_signed() + 1 {
+        let is_far = number.wrapping_sub(self.next.low).wrapping_add(FAR) >= 2 * FAR;
+        if is_far || behind_newest > REPLAY_WINDOW.cast_signed() + 1 {
             return Arrival::TooOld;
         }
         if behind_newest <= 0 {

@@ -347,3 +347,18 @@ fn nothing_spins_with_odd_times() {
         std::println!("{lease} {heartbeat} {initial}: {spins} spins, {} sessions", a.stats().sessions);
     }
 }
+
+/// Half of the numbers ahead is as far as half of them behind.
+#[test]
+fn a_packet_number_out_of_reach_is_dropped_and_changes_nothing() {
+    let (mut a, mut b) = connected();
+    // Not taken yet, so that its packet moves the replay window alone.
+    let too_early = [0b000_001_00, 5, 0, 1, 0];
+    for number in [(1 << 30) + 9, (1 << 31) - 1, 1 << 31, (1 << 31) + 1, (1 << 32) - 1] {
+        let before = a.stats().dropped.sum();
+        assert_eq!(execute(&mut a, at(0), &[forged_at(&b, number, 4, &too_early)]), 0);
+        assert_eq!(a.stats().dropped.sum(), before + 1, "{number:#x}");
+    }
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+    assert_eq!(talk(&mut a, &mut b, at(1)).len(), 1);
+}
