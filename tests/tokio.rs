@@ -304,6 +304,29 @@ async fn a_server_that_goes_away_and_comes_back_is_met_again() {
     assert_eq!(events[..4], ["failed", "restored", "failed", "restored"], "{events:?}");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_is_a_port_that_fails_and_not_one_that_is_waited_for() {
+    // A listener with a full backlog says nothing to those who come, as a host that is switched off.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    // In real time.
+    let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300));
+    let _guests: Vec<_> = std::iter::from_fn(|| connect().ok()).collect();
+    let (failed, mut failures) = tokio::sync::mpsc::unbounded_channel();
+    let _host = Link::tcp(address)
+        .on_event(move |event| {
+            if let LinkEvent::PortFailed(error) = event {
+                failed.send(error.kind()).unwrap();
+            }
+        })
+        .spawn();
+    let failure = timeout(Duration::from_secs(10), failures.recv()).await;
+    assert_eq!(failure, Ok(Some(std::io::ErrorKind::TimedOut)));
+}
+
 #[tokio::test]
 async fn udp_carries_calls() {
     let device_socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();

@@ -45,6 +45,10 @@ pub const PAYLOAD: usize = 1_024;
 
 const CALLS: usize = 32;
 
+/// How long to wait for a TCP connection: a host that is not there says nothing, and the system asks for minutes, with
+/// pauses of up to a minute.
+const CONNECT_WAIT: core::time::Duration = core::time::Duration::from_secs(5);
+
 /// How long a link that is given up tries to tell its peer.
 const FAREWELL: core::time::Duration = core::time::Duration::from_millis(50);
 
@@ -110,12 +114,12 @@ impl Link {
         })
     }
 
-    /// Over TCP, to an address like `"host:port"`.
+    /// Over TCP, to an address like `"host:port"`. Connecting takes 5 s at most, and is tried again.
     pub fn tcp(address: impl ToSocketAddrs + Clone + Send + Sync + 'static) -> Self {
         Self::opening(move || {
             let address = address.clone();
             async move {
-                let stream = TcpStream::connect(address).await?;
+                let stream = tokio::time::timeout(CONNECT_WAIT, TcpStream::connect(address)).await??;
                 stream.set_nodelay(true)?;
                 Ok(Io::Stream(Box::new(stream)))
             }

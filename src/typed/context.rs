@@ -65,6 +65,7 @@ impl<'a, S: Storage> Context<'a, S> {
     /// [`RespondError::Stale`] when nobody waits any more, [`RespondError::TooLarge`] when the caller is told
     /// [`Refusal::ResponseTooLarge`].
     pub fn try_reply<P: Procedure>(&mut self, reply: Reply<P>, response: &P::Response<'_>) -> Result<(), RespondError> {
+        const { P::DECLARATION.assert_fits(S::PAYLOAD) }
         let room = self.machine.response_room(self.storage, self.now, reply.id)?;
         let limit = room.len() as u16;
         match encode(response, room) {
@@ -101,6 +102,7 @@ impl<'a, S: Storage> Context<'a, S> {
     /// [`Message::Response`]: crate::Message::Response
     /// [`Event::CallFailed`]: crate::Event::CallFailed
     pub fn call<P: Procedure>(&mut self, timeout: Duration, request: &P::Request<'_>) -> Result<Pending<P>, SendError> {
+        const { P::DECLARATION.assert_fits(S::PAYLOAD) }
         let (slot, room) = self.machine.call_room(self.storage, self.now)?;
         let limit = room.len() as u16;
         let len = encode(request, room).ok_or(SendError::TooLarge { limit })?;
@@ -120,6 +122,7 @@ impl<'a, S: Storage> Context<'a, S> {
     ///
     /// See [`SendError`].
     pub fn notify<N: Notification>(&mut self, payload: &N::Payload<'_>) -> Result<(), SendError> {
+        const { N::DECLARATION.assert_fits(S::PAYLOAD) }
         let room = self.machine.notify_room(self.storage, self.now)?;
         let limit = room.len() as u16;
         let len = encode(payload, room).ok_or(SendError::TooLarge { limit })?;
@@ -132,6 +135,7 @@ impl<'a, S: Storage> Context<'a, S> {
     ///
     /// See [`SendError`].
     pub fn publish<T: Topic>(&mut self, payload: &T::Payload<'_>) -> Result<(), SendError> {
+        const { T::DECLARATION.assert_fits(S::PAYLOAD) }
         let key = const { T::DECLARATION.key() };
         let (slot, room) = self.machine.publish_room(self.storage, self.now, key)?;
         let limit = room.len();

@@ -70,8 +70,42 @@
 //!   an interface with the same key fail the build. A peer that was built from another declaration does not have the
 //!   key: the call fails with [`Reason::SchemaMismatch`], *executed: no*, and all others go on working.
 //! - **Sizes**: a message whose type has a largest encoding that does not fit the payload of an endpoint's buffers fails
-//!   the build; one without (text, sequences) is checked when it is sent.
+//!   the build, where it is sent and where it is served; one without (text, sequences) is checked when it is sent.
 //! - On the wire the types cost nothing: a typed call has the bytes of a raw one.
+//!
+//! A picture of 64 bytes can be sent with buffers for payloads of 64 bytes:
+//!
+//! ```
+//! use bowline::{Buffers, Config, Endpoint, Incarnation, Instant, typed::Context};
+//!
+//! bowline::interface! {
+//!     pub enum Display {
+//!         notify Show([[u8; 32]; 2]);
+//!     }
+//! }
+//!
+//! # fn main() {
+//! let now = Instant::from_micros(0);
+//! let mut endpoint = Endpoint::new(now, Config::new(Incarnation::random(1)), Buffers::<64>::new());
+//! assert!(Context::new(&mut endpoint, now).notify::<Show>(&[[0; 32]; 2]).is_ok());
+//! # }
+//! ```
+//!
+//! and with smaller ones, the same does not compile:
+//!
+//! ```compile_fail,E0080
+//! # use bowline::{Buffers, Config, Endpoint, Incarnation, Instant, typed::Context};
+//! # bowline::interface! {
+//! #     pub enum Display {
+//! #         notify Show([[u8; 32]; 2]);
+//! #     }
+//! # }
+//! # fn main() {
+//! # let now = Instant::from_micros(0);
+//! let mut endpoint = Endpoint::new(now, Config::new(Incarnation::random(1)), Buffers::<63>::new());
+//! Context::new(&mut endpoint, now).notify::<Show>(&[[0; 32]; 2]);
+//! # }
+//! ```
 //!
 //! [`CallError`]: crate::CallError
 //! [`Reason::SchemaMismatch`]: crate::Reason::SchemaMismatch
