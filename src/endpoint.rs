@@ -15,6 +15,7 @@ use crate::wire::{encode_in_place, frame_len};
 /// to do does nothing, and one that fails leaves the state as it was. See the [crate documentation](crate) for the
 /// loop that drives it.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub struct Endpoint<S> {
     machine: Machine,
     storage: S,
@@ -290,6 +291,26 @@ impl<S: Storage> Endpoint<S> {
     pub fn free_calls(&mut self) -> usize {
         let (machine, storage) = self.split();
         machine.free_calls(storage)
+    }
+
+    /// For the model checker: the session held, and whether the peer is known to hold it.
+    #[cfg(bowline_model)]
+    pub fn session(&self) -> Option<(u32, bool)> {
+        self.machine.session()
+    }
+
+    /// For the model checker: forgets what can never matter again, so that states that behave alike are equal.
+    #[cfg(bowline_model)]
+    pub fn normalise(&mut self) {
+        let (machine, storage) = self.split();
+        machine.normalise(storage);
+    }
+
+    /// For the model checker: takes away all that a frame of another session may leave behind.
+    #[cfg(bowline_model)]
+    pub fn forget_suspicion(&mut self) {
+        let (machine, storage) = self.split();
+        machine.forget_suspicion(storage);
     }
 
     /// Whether no call, reply, notify or publish waits for anything.

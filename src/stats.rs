@@ -2,6 +2,7 @@
 
 /// What a node has done and seen since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Stats {
     /// Frames handed out to the port.
@@ -28,6 +29,7 @@ pub struct Stats {
 
 /// Frames that were dropped, by reason: one each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Dropped {
     /// Shorter than any packet.

@@ -131,6 +131,7 @@ impl Storage for Parts<'_> {
 /// | `PUBLISH` | keys whose latest publish waits for the line | |
 /// | `SENT` | transmissions remembered until acknowledged | more than `CALLS + REPLIES + NOTIFY_OUT`; half as many more is good |
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub struct Buffers<
     const PAYLOAD: usize = 48,
     const CALLS: usize = 2,

@@ -1,6 +1,8 @@
 //! The state machine: what happens when a frame comes, when time passes, when the port has room. It works on lent
 //! slices and exists once, whatever their sizes.
 
+#[cfg(bowline_model)]
+mod model;
 mod outgoing;
 mod receive;
 mod timers;
@@ -23,6 +25,7 @@ use outgoing::{OutgoingState, Ping};
 
 /// One end of a link. Its parts each keep one promise; this ties them together.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(crate) struct Machine {
     /// The latest moment that the caller has told.
     now: Instant,
@@ -64,6 +67,7 @@ pub(crate) struct Machine {
 
 /// The part of [`Config`] that is needed after the start, times in microseconds.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 struct Settings {
     lease: u32,
     heartbeat: u32,
@@ -74,6 +78,7 @@ struct Settings {
 
 /// Events of the session that were not reported yet.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 struct Happened {
     ended: Option<SessionEnd>,
     notifies_unconfirmed: u16,
@@ -85,6 +90,7 @@ struct Happened {
 
 /// Whether frames are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 enum Listening {
     /// Not before the first greeting: a node without entropy lets old frames pass first.
     Quiet,
@@ -98,6 +104,7 @@ enum Listening {
 
 /// What the port was given last, in case that it refuses.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(bowline_model, derive(Hash))]
 enum LastFrame {
     None,
     Hello(Answer),
@@ -197,6 +204,7 @@ impl Machine {
             _ if has_session => Listening::Closing,
             _ => Listening::Closed,
         };
+        self.check_invariants(storage);
     }
 
     // What carries a payload is sent in two steps, so that a codec can write where the payload is kept: `…_room` says
@@ -226,12 +234,15 @@ impl Machine {
         len: usize,
     ) -> Result<Call, SendError> {
         let deadline = self.now + timeout;
-        self.calls(storage).call(slot, key, semantics, deadline, len as u16)
+        let call = self.calls(storage).call(slot, key, semantics, deadline, len as u16);
+        self.check_invariants(storage);
+        call
     }
 
     pub(crate) fn cancel<S: Storage>(&mut self, storage: &mut S, now: Instant, call: Call) {
         self.advance(now);
         self.calls(storage).cancel(call);
+        self.check_invariants(storage);
     }
 
     /// The room for the response to `request`.
@@ -254,7 +265,9 @@ impl Machine {
         request: RequestId,
         len: usize,
     ) -> Result<(), RespondError> {
-        self.replies(storage).respond(request, len as u16)
+        let responded = self.replies(storage).respond(request, len as u16);
+        self.check_invariants(storage);
+        responded
     }
 
     pub(crate) fn refuse<S: Storage>(
@@ -265,11 +278,14 @@ impl Machine {
         refusal: Refusal,
     ) -> Result<(), RespondError> {
         self.advance(now);
-        self.replies(storage).refuse(request, refusal)
+        let refused = self.replies(storage).refuse(request, refusal);
+        self.check_invariants(storage);
+        refused
     }
 
     pub(crate) fn abandon<S: Storage>(&mut self, storage: &mut S, request: RequestId) {
         self.replies(storage).abandon(request);
+        self.check_invariants(storage);
     }
 
     /// The room for the next notify.
@@ -286,7 +302,9 @@ impl Machine {
     }
 
     pub(crate) fn notify<S: Storage>(&mut self, storage: &mut S, key: u16, len: usize) -> Result<(), SendError> {
-        self.out.with(storage).notifies().push(key, len as u16)
+        let pushed = self.out.with(storage).notifies().push(key, len as u16);
+        self.check_invariants(storage);
+        pushed
     }
 
     /// A slot for a publish and the room for its payload, in which one of the same key may wait: what is written must
@@ -311,7 +329,9 @@ impl Machine {
         key: u16,
         len: usize,
     ) -> Result<(), SendError> {
-        self.publishes(storage).push(slot, key, len as u16)
+        let pushed = self.publishes(storage).push(slot, key, len as u16);
+        self.check_invariants(storage);
+        pushed
     }
 
     /// The largest payload, if anything may be sent at all.
@@ -540,9 +560,13 @@ impl Machine {
     /// Checks what must always hold, in debug builds.
     fn check_invariants<S: Storage>(&mut self, storage: &mut S) {
         if cfg!(debug_assertions) {
+            self.handshake.check_invariants();
+            self.limiter.check_invariants();
+            self.round_trip.check_invariants();
             self.received.check_invariants();
             self.sent.check_invariants(storage.lent().sent);
             self.out.with(storage).check_invariants();
+            self.held(storage).check_invariants();
             debug_assert!(self.is_connected() || self.out.ping == Ping::Idle);
         }
     }

@@ -9,6 +9,7 @@ use crate::wire::OutMessage;
 
 /// A PING: asks the peer for a sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub(super) enum Ping {
     Idle,
     Queued,
@@ -18,6 +19,7 @@ pub(super) enum Ping {
 
 /// What the outgoing messages know besides their slots.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(super) struct OutgoingState {
     pub(super) calls: CallsState,
     pub(super) replies: RepliesState,
@@ -166,6 +168,7 @@ impl<'a, S: Storage> Outgoing<'a, S> {
         self.calls().check_invariants();
         self.replies().check_invariants();
         self.notifies().check_invariants();
+        self.publishes().check_invariants();
     }
 }
 

@@ -5,6 +5,7 @@ use crate::wire::OneWay;
 
 /// The memory of one notify that came too early.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub struct HeldSlot {
     sequence: u16,
     key: u16,
@@ -33,6 +34,7 @@ pub(crate) enum Taken {
 /// The notify with sequence `expected + d` has its place at `head + d`, in a ring as long as there are slots. One
 /// more than that can be taken: the expected one needs no slot, since it is delivered out of its frame.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(crate) struct HeldState {
     /// Sequence of the next one to deliver.
     expected: u16,
@@ -114,6 +116,18 @@ impl<'a> Held<'a> {
             *self.state = HeldState::new();
         }
         self.state.left_over = ready as u16;
+    }
+
+    /// Invariants: what is held lies ahead, each in its place, and what an earlier session has left is complete.
+    pub(crate) fn check_invariants(&self) {
+        if cfg!(debug_assertions) {
+            debug_assert!(usize::from(self.state.head) < self.slots.len().max(1));
+            for (index, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.is_filled) {
+                let ahead = slot.sequence.wrapping_sub(self.state.expected);
+                debug_assert!(usize::from(ahead) <= self.slots.len() && self.index(ahead) == index);
+            }
+            debug_assert!((0..self.state.left_over).all(|offset| self.is_filled(offset)));
+        }
     }
 
     fn advance(&mut self) {

@@ -6,6 +6,7 @@ use crate::storage::{move_payload, stored};
 use crate::wire::{OneWay, OutMessage};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 enum State {
     /// Waits, or is under way: then `last` is the low half of the number of the packet that carried it last.
     Open { last: u32 },
@@ -17,6 +18,7 @@ enum State {
 
 /// The memory of one notify on its way out.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub struct NotifySlot {
     key: u16,
     len: u16,
@@ -30,6 +32,7 @@ impl NotifySlot {
 
 /// A ring of notifies: `sent` that were sent in this session, then those that wait.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(crate) struct NotifiesState {
     /// Sequence of the first one in the ring, the lowest that is not acknowledged.
     base: u16,

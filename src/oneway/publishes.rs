@@ -2,9 +2,10 @@
 
 use crate::event::SendError;
 use crate::storage::stored;
-use crate::wire::{BITMAP_REACH, OneWay, OutMessage};
+use crate::wire::{OneWay, OutMessage, REPLAY_WINDOW};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 enum State {
     Free,
     Waiting,
@@ -14,6 +15,7 @@ enum State {
 
 /// The memory of one publish that waits.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub struct PublishSlot {
     key: u16,
     len: u16,
@@ -27,6 +29,7 @@ impl PublishSlot {
 
 /// Sequences of both directions, and how many wait.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(crate) struct PublishesState {
     waiting: u16,
     /// How many went out in the last packet.
@@ -56,7 +59,7 @@ impl PublishesState {
         let missed = sequence.wrapping_sub(self.expected);
         // The replay window lets no packet pass that is farther behind.
         let behind = self.newest.wrapping_sub(number);
-        if (1..=BITMAP_REACH + 1).contains(&behind) || behind == 0 && missed > u16::MAX / 2 {
+        if (1..=REPLAY_WINDOW + 1).contains(&behind) || behind == 0 && missed > u16::MAX / 2 {
             return None;
         }
         self.newest = number;
@@ -124,6 +127,15 @@ impl<'a> Publishes<'a> {
     /// The port took the last packet: the memory of its publishes is free.
     pub(crate) fn last_was_taken(&mut self) {
         self.settle_last(State::Free);
+    }
+
+    /// Invariants: those that wait, and those in the last packet, are counted.
+    pub(crate) fn check_invariants(&self) {
+        if cfg!(debug_assertions) {
+            let count = |state| self.slots.iter().filter(|slot| slot.state == state).count();
+            debug_assert_eq!(count(State::Waiting), usize::from(self.state.waiting));
+            debug_assert_eq!(count(State::Sent), usize::from(self.state.in_last));
+        }
     }
 
     fn settle_last(&mut self, state: State) {

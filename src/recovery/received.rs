@@ -2,7 +2,7 @@
 
 use super::RoundTrip;
 use crate::time::{Instant, Stamp};
-use crate::wire::{AckField, BITMAP_REACH, PacketNumber, distance};
+use crate::wire::{AckField, BITMAP_REACH, PacketNumber, REPLAY_WINDOW, distance};
 
 /// Eliciting packets that may wait for one ack.
 const MAX_OWED: u8 = 8;
@@ -21,6 +21,7 @@ pub(crate) enum Arrival {
 
 /// The receiving side of a packet-number space.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(crate) struct Received {
     /// The largest number received plus one.
     next: PacketNumber,
@@ -76,7 +77,7 @@ impl Received {
     /// again when sequences have wrapped.
     pub(crate) fn arrive(&mut self, number: u32) -> Arrival {
         let behind_newest = distance(number, self.newest);
-        if behind_newest > BITMAP_REACH.cast_signed() + 1 {
+        if behind_newest > REPLAY_WINDOW.cast_signed() + 1 {
             return Arrival::TooOld;
         }
         if behind_newest <= 0 {
@@ -191,6 +192,17 @@ impl Received {
     pub(crate) fn peer_has(&mut self, largest: u32) {
         if self.carrier.is_some_and(|carrier| distance(carrier, largest) >= 0) {
             self.is_repeating = false;
+        }
+    }
+
+    /// For the model checker: what no ack speaks of is forgotten.
+    #[cfg(bowline_model)]
+    pub(crate) fn normalise(&mut self) {
+        if self.owed == 0 {
+            self.owed_since = Instant::from_micros(0).stamp();
+        }
+        if !self.is_repeating {
+            self.largest_at = Instant::from_micros(0).stamp();
         }
     }
 

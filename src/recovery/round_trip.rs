@@ -11,6 +11,7 @@ const MIN_PROBE_MICROS: u32 = 50;
 
 /// The median of the latest samples: no more than half of them can mislead it, whatever they say.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(crate) struct RoundTrip {
     samples: [u32; SAMPLES],
     /// How many are valid.
@@ -56,6 +57,12 @@ impl RoundTrip {
             valid.sort_unstable();
             self.estimate = valid.get(valid.len() / 2).copied().unwrap_or(self.estimate);
         }
+    }
+
+    /// Invariants: the ring is inside its memory, and the estimate is a sample as soon as there is one.
+    pub(crate) fn check_invariants(&self) {
+        debug_assert!(usize::from(self.count) <= SAMPLES && usize::from(self.at) < SAMPLES);
+        debug_assert!(self.count == 0 || self.samples.contains(&self.estimate));
     }
 
     /// The measured round trip, if there is one.

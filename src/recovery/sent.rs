@@ -11,6 +11,7 @@ const SHORT_LOG: usize = 64;
 
 /// A message, named so that a later one in the same place is told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub(crate) enum MessageId {
     Ping,
     Request { slot: u8, sequence: u8 },
@@ -21,6 +22,7 @@ pub(crate) enum MessageId {
 
 /// One message in one packet: an entry of the log. Only its number matters to the outside.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub struct Transmission {
     /// Low half of the packet number; the log never spans more.
     number: u32,
@@ -80,6 +82,7 @@ pub(crate) trait Outbox {
 
 /// The sending side of a packet-number space. The log is a ring in lent memory, oldest first.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(crate) struct Sent {
     next: PacketNumber,
     /// The largest acknowledged number plus one, its low half.
@@ -281,6 +284,15 @@ impl Sent {
     fn index(&self, capacity: usize, offset: u16) -> usize {
         let index = usize::from(self.head).wrapping_add(usize::from(offset));
         index.checked_sub(capacity).unwrap_or(index)
+    }
+
+    /// For the model checker: the same log with its ring at the start and nothing in the unused rest.
+    #[cfg(bowline_model)]
+    pub(crate) fn normalise(&mut self, log: &mut [Transmission]) {
+        self.trim(log);
+        log.rotate_left(usize::from(self.head));
+        self.head = 0;
+        log.iter_mut().skip(usize::from(self.len)).for_each(|entry| *entry = Transmission::NONE);
     }
 
     /// Invariants: base ≤ next, the ring is inside its memory, numbers ascend and are below next.

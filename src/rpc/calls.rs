@@ -6,7 +6,7 @@ use crate::recovery::MessageId;
 use crate::storage::stored;
 use crate::story::{Story, tell};
 use crate::time::{Duration, Instant, Soonest};
-use crate::wire::{MAX_SLOTS, OutMessage, time_to_live};
+use crate::wire::{MAX_SLOTS, OutMessage, next_sequence, previous_sequence, time_to_live};
 
 /// What may be done with a call whose session is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +27,7 @@ pub struct Call {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 enum State {
     Free,
     /// Waits to be sent in this session for the first time.
@@ -41,6 +42,7 @@ enum State {
 
 /// The memory of one call.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub struct CallSlot {
     deadline: Instant,
     /// Low half of the number of the packet that carried the request or cancel last.
@@ -76,6 +78,14 @@ impl CallSlot {
         is_repeated: false,
     };
 
+    /// For the model checker: a free slot remembers only what tells its next call from the last one.
+    #[cfg(bowline_model)]
+    pub(crate) fn normalise(&mut self) {
+        if self.state == State::Free && self.ended.is_none() {
+            *self = Self { generation: self.generation, sequence: self.sequence, ..Self::FREE };
+        }
+    }
+
     /// *executed: no*, unless the call may have been executed in an earlier session.
     const fn unless_dirty(&self, executed: Executed) -> Executed {
         if self.is_dirty { Executed::Maybe } else { executed }
@@ -91,6 +101,7 @@ pub(crate) enum Reply {
 
 /// What the set of calls knows besides its slots.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(crate) struct CallsState {
     /// Slots that are not free.
     used: u32,
@@ -343,7 +354,7 @@ impl<'a> Calls<'a> {
     /// The message that slot `index` has to send. `default` is the time to live that need not be told.
     pub(crate) fn into_message(self, index: u8, now: Instant, default: Duration) -> Option<OutMessage<'a>> {
         let slot = self.slots.get(usize::from(index))?;
-        let sequence = slot.sequence.wrapping_add(u8::from(slot.state == State::Queued));
+        let sequence = if slot.state == State::Queued { next_sequence(slot.sequence) } else { slot.sequence };
         Some(match slot.state {
             State::Queued | State::Sent => {
                 let left = slot.deadline.saturating_duration_since(now);
@@ -363,7 +374,7 @@ impl<'a> Calls<'a> {
         slot.is_repeated = slot.state != State::Queued;
         if slot.state == State::Queued {
             slot.state = State::Sent;
-            slot.sequence = slot.sequence.wrapping_add(1);
+            slot.sequence = next_sequence(slot.sequence);
         }
         slot.last = number;
         self.state.fresh &= !bit(index);
@@ -390,7 +401,7 @@ impl<'a> Calls<'a> {
         match self.slots.get_mut(usize::from(index)) {
             Some(slot) if slot.state == State::Sent && !slot.is_repeated => {
                 slot.state = State::Queued;
-                slot.sequence = slot.sequence.wrapping_sub(1);
+                slot.sequence = previous_sequence(slot.sequence);
                 self.state.fresh |= bit(index);
             }
             _ => self.state.again |= bit(index),

@@ -5,7 +5,7 @@ use crate::event::{Refusal, RespondError};
 use crate::recovery::MessageId;
 use crate::storage::stored;
 use crate::story::{Story, tell};
-use crate::wire::{MAX_SLOTS, OutMessage};
+use crate::wire::{MAX_SLOTS, OutMessage, next_sequence};
 
 /// A request of the peer, until it is answered. It stays valid, and harmless, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +17,7 @@ pub struct RequestId {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 enum State {
     Idle,
     /// Its handler runs.
@@ -31,6 +32,7 @@ enum State {
 
 /// The memory of one request and its reply.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub struct ReplySlot {
     /// What its handler runs as.
     run: u32,
@@ -47,6 +49,14 @@ pub struct ReplySlot {
 impl ReplySlot {
     /// An unused slot.
     pub const IDLE: Self = Self { run: 0, last: 0, len: 0, state: State::Idle, taken: 0, is_cancelled: false };
+
+    /// For the model checker: an idle slot remembers only the sequence that it has taken.
+    #[cfg(bowline_model)]
+    pub(crate) fn normalise(&mut self) {
+        if self.state == State::Idle {
+            *self = Self { taken: self.taken, ..Self::IDLE };
+        }
+    }
 
     fn request(&self, slot: u8) -> RequestId {
         RequestId { slot, run: self.run }
@@ -68,6 +78,7 @@ pub(crate) enum Incoming {
 
 /// What the reply cache knows besides its slots.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(crate) struct RepliesState {
     /// How many requests were to be executed so far.
     runs: u32,
@@ -142,7 +153,7 @@ impl<'a> Replies<'a> {
         take: impl FnOnce(&mut RepliesState, &mut ReplySlot) -> Incoming,
     ) -> Incoming {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return Incoming::Old };
-        let is_next = sequence == slot.taken.wrapping_add(1);
+        let is_next = sequence == next_sequence(slot.taken);
         match slot.state {
             State::Orphan => Incoming::Wait,
             State::Executing => Incoming::Old,

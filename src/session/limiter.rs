@@ -7,6 +7,7 @@ const BURST: u8 = 3;
 
 /// A token bucket: each answer takes a token, one comes back each interval.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(crate) struct Limiter {
     tokens: u8,
     refilled_at: Stamp,
@@ -41,6 +42,11 @@ impl Limiter {
 
     pub(crate) const fn has_token(&self) -> bool {
         self.tokens > 0
+    }
+
+    /// Invariants: no more tokens than a burst.
+    pub(crate) fn check_invariants(&self) {
+        debug_assert!(self.tokens <= BURST);
     }
 
     /// Since when the next token is awaited.

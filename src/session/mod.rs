@@ -11,6 +11,7 @@ use crate::wire::{End, Hello, Offer, Seed, session_id};
 
 /// A node on the other side: who it says it is and what it offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub(crate) struct Peer {
     pub(crate) end: End,
     pub(crate) offer: Offer,
@@ -18,6 +19,7 @@ pub(crate) struct Peer {
 
 /// What both sides share that have proven themselves to each other.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub(crate) struct Session {
     /// The challenge of ours that made it.
     challenge: u32,
@@ -31,6 +33,7 @@ pub(crate) struct Session {
 
 /// What is said without a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub(crate) enum Answer {
     /// Repeats what made the session, for a peer that has not entered it yet.
     Session,
@@ -45,6 +48,7 @@ pub(crate) enum Answer {
 /// They are kept apart and take turns: where either kind crowded the other out, a peer that holds an old session
 /// would go on holding it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub(crate) struct Owed {
     session: bool,
     challenge: bool,
@@ -103,6 +107,7 @@ pub(crate) enum Verdict {
 
 /// The handshake's state: exactly one outstanding challenge, the latest unproven peer, the session.
 #[derive(Debug)]
+#[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(crate) struct Handshake {
     incarnation: u32,
     challenge_seed: u32,
@@ -247,6 +252,20 @@ impl Handshake {
         self.unproven = None;
         self.draw();
         (ended, id)
+    }
+
+    /// Invariants: the session is what its two challenges make it, and its own one is spent.
+    pub(crate) fn check_invariants(&self) {
+        if cfg!(debug_assertions) {
+            debug_assert_eq!(self.next, mix(self.challenge_seed.wrapping_add(self.drawn.wrapping_sub(1))));
+            if let Some(session) = &self.session {
+                let own = End { incarnation: self.incarnation, challenge: session.challenge };
+                debug_assert_ne!(session.challenge, self.next);
+                debug_assert_eq!(session.id, session_id(own, session.peer.end));
+                debug_assert_eq!(session.send, Seed::new(own, session.peer.end));
+                debug_assert_eq!(session.receive, Seed::new(session.peer.end, own));
+            }
+        }
     }
 
     /// Draws the next challenge. No two of a life are equal: the mixing is a permutation.

@@ -53,6 +53,7 @@ fn update(register: u32, bytes: &[u8]) -> u32 {
 
 /// One end of a session, as it enters seeds and the id: incarnation and challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub(crate) struct End {
     pub(crate) incarnation: u32,
     pub(crate) challenge: u32,
@@ -61,6 +62,7 @@ pub(crate) struct End {
 /// What the checks of one direction of a session start from: the register of the CRC behind both ends in the order
 /// sender, receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub(crate) struct Seed(u32);
 
 impl Seed {

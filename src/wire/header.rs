@@ -2,6 +2,7 @@
 
 use super::SESSION_BIT;
 use super::buffer::{Reader, Writer};
+use super::space::truncate;
 
 /// How many numbers before the largest an ack can tell of.
 pub(crate) const BITMAP_REACH: u32 = 64;
@@ -66,10 +67,10 @@ impl Header {
         let mut flags = SESSION_BIT | (self.number_len.wrapping_sub(1) as u8 & 3) << 5;
         let start = writer.len();
         writer.u8(flags);
-        writer.uint(self.number, self.number_len);
+        writer.uint(truncate(self.number, self.number_len), self.number_len);
         if let Some(ack) = &self.ack {
             flags |= (ack.len.min(3) as u8) << 3 | u8::from(ack.fresh);
-            writer.uint(ack.largest, ack.len);
+            writer.uint(truncate(ack.largest, ack.len), ack.len);
             if ack.bitmap != u64::MAX {
                 flags |= (1 + ack.reach as u8 / 32) << 1;
                 let len = ack.reach as usize / 8;

@@ -12,6 +12,7 @@ const SESSION: u8 = 2;
 
 /// What a node offers its peer for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub(crate) struct Offer {
     /// Largest frame received, in bytes.
     pub(crate) frame: u16,

@@ -1,10 +1,13 @@
 //! Packet numbers: full ones never wrap, truncated ones travel (`PROTOCOL.md §5.1`).
 
+use super::space::{NUMBER_BITS, half_turn};
+
 /// The number of a packet in one direction of a session: 0, 1, 2 … Each is used at most once.
 ///
 /// Those that are compared with each other are never 2³¹ apart, so the low halves suffice for that: see
 /// [`distance`]. The high half is needed for the check alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(bowline_model, derive(Hash))]
 pub(crate) struct PacketNumber {
     pub(crate) high: u32,
     pub(crate) low: u32,
@@ -32,10 +35,13 @@ pub(crate) const fn distance(from: u32, to: u32) -> i32 {
 /// Bytes that the number with the low half `number` needs so that a peer that has acknowledged everything below `base`
 /// restores it.
 pub(crate) const fn number_len(number: u32, base: u32) -> usize {
+    const HALF_OF_1: u32 = half_turn(1);
+    const HALF_OF_2: u32 = half_turn(2);
+    const HALF_OF_3: u32 = half_turn(3);
     match number.wrapping_sub(base) {
-        0..0x80 => 1,
-        0x80..0x8000 => 2,
-        0x8000..0x80_0000 => 3,
+        0..HALF_OF_1 => 1,
+        HALF_OF_1..HALF_OF_2 => 2,
+        HALF_OF_2..HALF_OF_3 => 3,
         _ => 4,
     }
 }
@@ -49,7 +55,7 @@ pub(crate) const fn restore(truncated: u32, len: usize, expected: PacketNumber) 
     if is_behind && low > expected.low {
         if expected.high == 0 {
             // Below zero there are no numbers: the next one with these bytes.
-            restored.low = if len < 4 { low.wrapping_add(1 << (8 * len)) } else { low };
+            restored.low = low.wrapping_add(half_turn(len).wrapping_mul(2));
         } else {
             restored.high = expected.high.wrapping_sub(1);
         }
@@ -73,7 +79,7 @@ pub(crate) const fn restore_ack(truncated: u32, len: usize, base: u32, next: Pac
 /// How far the number with the low `len` bytes `truncated` that is nearest to `expected`, the higher one if two are as
 /// near, lies ahead of it, less one: so that half a window ahead is not taken for half a window behind.
 const fn one_less_ahead(truncated: u32, len: usize, expected: u32) -> i32 {
-    let unused = 32_u32.wrapping_sub(8 * len as u32);
+    let unused = 32_u32.wrapping_sub(NUMBER_BITS * len as u32);
     let ahead = truncated.wrapping_sub(expected).wrapping_sub(1);
     ahead.wrapping_shl(unused).cast_signed().wrapping_shr(unused)
 }
