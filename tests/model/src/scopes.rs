@@ -1,0 +1,174 @@
+//! The bounded spaces that are searched. The short ones are searched to their end at each change of the code; the long
+//! ones by command.
+
+use bowline::Semantics::{self, AtMostOnce, Idempotent};
+
+use crate::scope::{Bounds, Scope, Side};
+
+/// A caller that relies on each of the two semantics, and needs a slot again.
+const THREE: &[(Side, Semantics)] = &[(Side::A, AtMostOnce), (Side::A, Idempotent), (Side::A, AtMostOnce)];
+const TWO: &[(Side, Semantics)] = &[(Side::A, Idempotent), (Side::A, AtMostOnce)];
+const ONE: &[(Side, Semantics)] = &[(Side::A, AtMostOnce)];
+const REPEATABLE: &[(Side, Semantics)] = &[(Side::A, Idempotent)];
+/// More calls than there are sequences.
+const SIX: &[(Side, Semantics)] = &[(Side::A, AtMostOnce); 6];
+const EACH_WAY: &[(Side, Semantics)] = &[(Side::A, AtMostOnce), (Side::B, AtMostOnce)];
+
+const NONE: Bounds = Bounds {
+    crashes: [0, 0],
+    ticks: [0, 0],
+    sleeps: [0, 0],
+    cancels: 0,
+    refusals: 0,
+    memories: [0, 0],
+    rejects: 0,
+    closes: 0,
+};
+
+/// One slot, in a session; the two latest frames each way may come at any time; handlers take their time.
+const BASE: Scope = Scope {
+    name: "",
+    about: "",
+    slots: 1,
+    calls: ONE,
+    bounds: NONE,
+    reach: 2,
+    is_connected: true,
+    is_prompt: false,
+    is_lazy: false,
+    acks_at_once: true,
+    without_entropy: None,
+    heals_each: 16,
+};
+
+const BOOT: Scope = Scope { is_connected: false, calls: &[], ..BASE };
+
+/// A minute or two.
+pub fn short() -> Vec<Scope> {
+    vec![
+        Scope {
+            name: "handshake",
+            about: "from boot, A crashes, the three latest frames may come",
+            reach: 3,
+            bounds: Bounds { crashes: [1, 0], ticks: [1, 1], ..NONE },
+            ..BOOT
+        },
+        Scope {
+            name: "both-crash",
+            about: "from boot, both crash",
+            bounds: Bounds { crashes: [1, 1], ticks: [1, 1], ..NONE },
+            ..BOOT
+        },
+        Scope {
+            name: "slots",
+            about: "2 slots, 3 calls, a server that answers late or never",
+            slots: 2,
+            calls: THREE,
+            acks_at_once: false,
+            bounds: Bounds { ticks: [1, 1], ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "deadlines",
+            about: "2 calls that pass their deadlines, one is given up",
+            calls: TWO,
+            bounds: Bounds { ticks: [4, 0], cancels: 1, ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "refusals",
+            about: "2 calls, one is given up, one refused",
+            calls: TWO,
+            bounds: Bounds { ticks: [1, 1], cancels: 1, refusals: 1, ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "server-crash",
+            about: "2 calls, the server crashes",
+            calls: TWO,
+            bounds: Bounds { crashes: [0, 1], ticks: [1, 1], ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "client-crash",
+            about: "2 calls, the client crashes",
+            calls: TWO,
+            bounds: Bounds { crashes: [1, 0], ticks: [1, 1], ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "twice-sent",
+            about: "a repeatable call that outlives a session and passes its deadline in the next",
+            calls: REPEATABLE,
+            bounds: Bounds { crashes: [0, 1], ticks: [3, 1], refusals: 1, cancels: 1, ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "lost-peer",
+            about: "2 calls, both sides lose the other for longer than the lease",
+            calls: TWO,
+            is_prompt: true,
+            bounds: Bounds { ticks: [1, 1], sleeps: [1, 1], ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "wrapped",
+            about: "6 calls with 4 sequences; one old frame each way may come for ever",
+            calls: SIX,
+            is_prompt: true,
+            bounds: Bounds { ticks: [1, 0], memories: [1, 1], ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "each-way",
+            about: "both call each other at once, one call is refused",
+            calls: EACH_WAY,
+            bounds: Bounds { ticks: [1, 1], refusals: 1, ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "slow-port",
+            about: "ports take frames when they like, and refuse one",
+            is_lazy: true,
+            acks_at_once: false,
+            bounds: Bounds { ticks: [1, 1], cancels: 1, rejects: 1, ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "close",
+            about: "a side closes and opens again",
+            calls: TWO,
+            bounds: Bounds { ticks: [1, 0], closes: 1, ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "poor-client",
+            about: "a client without entropy crashes; nothing survives its boot",
+            calls: TWO,
+            without_entropy: Some(Side::A),
+            bounds: Bounds { crashes: [1, 0], ticks: [1, 1], ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "poor-server",
+            about: "a server without entropy crashes; nothing survives its boot",
+            calls: TWO,
+            without_entropy: Some(Side::B),
+            bounds: Bounds { crashes: [0, 1], ticks: [1, 1], ..NONE },
+            ..BASE
+        },
+    ]
+}
+
+/// More than 100 million states.
+pub fn long() -> Vec<Scope> {
+    vec![Scope {
+        name: "long-all",
+        about: "2 slots, 3 calls, both crash",
+        slots: 2,
+        calls: THREE,
+        heals_each: 64,
+        bounds: Bounds { crashes: [1, 1], ticks: [1, 1], ..NONE },
+        ..BASE
+    }]
+}
