@@ -68,6 +68,7 @@ pub struct Parts<'a> {
 
 impl Parts<'_> {
     /// Leaves out the slots that there is no memory for, and those beyond what the protocol can name.
+    #[inline(always)]
     pub(crate) fn fitted(self) -> Self {
         let payload = self.payload;
         Self {
@@ -90,6 +91,7 @@ impl Parts<'_> {
 const MAX_OTHERS: usize = 32_767;
 
 /// The slots of which each has its memory, at most `max`.
+#[inline(always)]
 fn fit<'a, T>(slots: &'a mut [T], payloads: &[u8], payload: usize, max: usize) -> &'a mut [T] {
     let mut count = slots.len().min(max);
     if count.saturating_mul(payload) > payloads.len() {
@@ -251,14 +253,14 @@ impl<
 
 /// The payload memory of slot `slot`.
 pub(crate) fn payload_of(payloads: &[u8], payload: usize, slot: usize) -> &[u8] {
-    let start = slot.saturating_mul(payload);
-    payloads.get(start..start.saturating_add(payload)).unwrap_or_default()
+    let start = slot.wrapping_mul(payload);
+    payloads.get(start..start.wrapping_add(payload)).unwrap_or_default()
 }
 
 /// The first `limit` bytes of the payload memory of slot `slot`, to be written.
 pub(crate) fn room_of(payloads: &mut [u8], payload: usize, slot: usize, limit: usize) -> &mut [u8] {
-    let start = slot.saturating_mul(payload);
-    payloads.get_mut(start..start.saturating_add(payload.min(limit))).unwrap_or_default()
+    let start = slot.wrapping_mul(payload);
+    payloads.get_mut(start..start.wrapping_add(payload.min(limit))).unwrap_or_default()
 }
 
 /// The first `len` bytes of slot `slot`.
@@ -268,7 +270,7 @@ pub(crate) fn stored(payloads: &[u8], payload: usize, slot: usize, len: u16) -> 
 
 /// Copies `bytes` into slot `slot`; returns their number, `None` if they do not fit.
 pub(crate) fn store(payloads: &mut [u8], payload: usize, slot: usize, bytes: &[u8]) -> Option<u16> {
-    let start = slot.saturating_mul(payload);
+    let start = slot.wrapping_mul(payload);
     let len = u16::try_from(bytes.len()).ok()?;
     if bytes.len() > payload {
         return None;
@@ -279,7 +281,7 @@ pub(crate) fn store(payloads: &mut [u8], payload: usize, slot: usize, bytes: &[u
 
 /// Moves the first `len` bytes of slot `from` to slot `to`. Rare, so byte by byte; `copy_within` could panic.
 pub(crate) fn move_payload(payloads: &mut [u8], payload: usize, from: usize, to: usize, len: u16) {
-    let (from, to) = (from.saturating_mul(payload), to.saturating_mul(payload));
+    let (from, to) = (from.wrapping_mul(payload), to.wrapping_mul(payload));
     for offset in 0..usize::from(len) {
         let byte = payloads.get(from.saturating_add(offset)).copied();
         if let (Some(byte), Some(target)) = (byte, payloads.get_mut(to.saturating_add(offset))) {

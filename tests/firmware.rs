@@ -33,13 +33,14 @@ use tokio::time::timeout;
 use audit::{Audit, Ended};
 use emulator::{Board, Emulator, LM3S, LM3S_EMBASSY, MICROBIT, RISCV};
 use injector::{Faults, Injector};
-use interface::{Order, PayOut};
+use interface::{Level, Order, PayOut};
 
 const CALLS: u32 = 200;
 const RESETS: u32 = 24;
 const SEED: u64 = 4;
 
-/// Bytes of garbage, and of one kind at a time.
+/// Bytes of garbage for a board that takes them quickly, and of one kind at a time. The others, whose port has no handler
+/// of its own, take some 20 kB/s, and get a quarter.
 const BABBLE: usize = 2 << 20;
 const PORTION: usize = 4096;
 
@@ -72,10 +73,10 @@ boards! {
     an_lm3s_with_embassy_survives_a_host_that_does_not_read(stall, LM3S_EMBASSY);
     a_riscv_survives_a_host_that_does_not_read(stall, RISCV);
 
-    a_microbit_answers_after_megabytes_of_garbage(babble, MICROBIT);
+    a_microbit_answers_after_half_a_megabyte_of_garbage(babble, MICROBIT);
     an_lm3s_answers_after_megabytes_of_garbage(babble, LM3S);
     an_lm3s_with_embassy_answers_after_megabytes_of_garbage(babble, LM3S_EMBASSY);
-    a_riscv_answers_after_megabytes_of_garbage(babble, RISCV);
+    a_riscv_answers_after_half_a_megabyte_of_garbage(babble, RISCV);
 }
 
 /// One test at a time: an emulator that gets no processor is not what is tested.
@@ -202,22 +203,25 @@ async fn stall(board: Board) {
     assert!(audit.ok >= 25, "all calls work before and after");
 }
 
-/// Megabytes that are no frames, in the middle of a session.
+/// Garbage, much of it, in the middle of a session.
 async fn babble(board: Board) {
     let bench = Bench::new(board, Faults::NONE);
     bench.host.clone().calls(5).await;
     let mut port = bench.port.try_clone().expect("sockets can be shared");
     let started = Instant::now();
+    let len = if board.machine == "lm3s6965evb" { BABBLE } else { BABBLE / 4 };
     let garbage = spawn_blocking(move || {
         let mut rng = Rng::with_seed(SEED);
-        for _ in 0..BABBLE / PORTION {
+        for _ in 0..len / PORTION {
             write_all(&mut port, &garbage(&mut rng)).expect("the board takes it");
         }
     });
     garbage.await.expect("the garbage ends");
+    // The last of it waits in the socket, and is in the way of all that comes behind it.
+    while bench.host.client.call::<Level>(&()).await.is_err() {}
     let seconds = started.elapsed().as_secs_f64();
     bench.host.clone().calls(20).await;
-    let audit = bench.audit(&format!("{} bytes of garbage in {seconds:.1} s", BABBLE));
+    let audit = bench.audit(&format!("{len} bytes of garbage in {seconds:.1} s"));
     assert_eq!(audit.ok, 25, "all calls work before and after");
 }
 

@@ -1,16 +1,24 @@
 //! The promise, on a simulated link: `tests/sim/` is the simulator, these are its scenarios.
 //!
-//! A scenario of the swarm is drawn from its seed. More seeds than the normal run takes, or a single one:
+//! A scenario of the swarm is drawn from its seed. A million of them, with a progress bar; interrupted, the same command goes on
+//! where it was:
 //!
 //! ```text
-//! BOWLINE_SEEDS=0..10000 cargo test --release --test simulator -- --ignored --nocapture swarm
+//! cargo test --release --test simulator -- --ignored --nocapture swarm
 //! ```
+//!
+//! Others, or a single one that has failed, with `BOWLINE_SEEDS=first..last` in front.
 
 mod sim;
 
-use sim::any::Sizes;
+use std::collections::HashSet;
+use std::path::Path;
+use std::{env, fs};
+
+use sim::campaign;
 use sim::clock::ClockPlan;
-use sim::{Entropy, Faults, Plan, Scenario, Tally, hold, hold_all};
+use sim::sizes::Sizes;
+use sim::{Entropy, Faults, Plan, Scenario, Tally, hold, hold_all, hold_all_that_are_left};
 
 /// Runs a scenario with several seeds, on a byte stream and on datagrams.
 fn always(scenario: impl Fn(Scenario) -> Scenario) -> Tally {
@@ -247,16 +255,94 @@ fn a_run_follows_from_its_seed_alone() {
 
 #[test]
 fn no_promise_is_broken_in_a_swarm_of_seeds() {
-    report(&hold_all(0..2_000));
+    let tally = hold_all(0..2_000);
+    report(&tally);
+    let Tally { ok, no, maybe, yes, abandoned, crashes, orphans, .. } = tally;
+    let Tally { notifies, publishes, sessions, damaged, again, deferred, .. } = tally;
+    let all =
+        [ok, no, maybe, yes, abandoned, crashes, orphans, notifies, publishes, sessions, damaged, again, deferred];
+    assert!(all.iter().all(|count| *count > 100), "{tally:?}");
 }
 
 #[test]
-#[ignore = "takes minutes: 10 000 seeds, or those that BOWLINE_SEEDS=first..last names"]
+#[ignore = "takes long: a million seeds, or those that BOWLINE_SEEDS=first..last names"]
 fn no_promise_is_broken_in_a_large_swarm_of_seeds() {
-    let range = std::env::var("BOWLINE_SEEDS").unwrap_or("0..10000".into());
-    let (first, last) = range.split_once("..").expect("BOWLINE_SEEDS is first..last");
-    let parse = |number: &str| number.parse::<u64>().expect("BOWLINE_SEEDS is first..last, two numbers");
-    report(&hold_all(parse(first)..parse(last)));
+    let seeds = env::var("BOWLINE_SEEDS").unwrap_or("0..1000000".into());
+    let seeds = campaign::range(&seeds).expect("BOWLINE_SEEDS is first..last, two numbers");
+    let finished = Path::new(env!("CARGO_TARGET_TMPDIR")).join("finished-seeds.txt");
+    report(&hold_all_that_are_left(seeds, &finished));
+}
+
+#[test]
+fn an_interrupted_campaign_goes_on_where_it_was() {
+    let list = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interrupted-campaign.txt");
+    _ = fs::remove_file(&list);
+    let frames = |seeds| hold_all(seeds).frames;
+    assert_eq!(hold_all_that_are_left(0..30, &list).frames, frames(0..30));
+    assert_eq!(hold_all_that_are_left(0..30, &list).frames, 0);
+    // The kill came while a line was written.
+    let text = fs::read_to_string(&list).unwrap();
+    let (whole, last) = text.trim_end().rsplit_once('\n').unwrap();
+    let lost = campaign::range(last).unwrap();
+    fs::write(&list, format!("{whole}\n{}..", lost.start)).unwrap();
+    assert_eq!(hold_all_that_are_left(0..30, &list).frames, frames(lost));
+    assert_eq!(hold_all_that_are_left(20..50, &list).frames, frames(30..50));
+    // Another program has to show for itself.
+    let text = fs::read_to_string(&list).unwrap();
+    fs::write(&list, text.replacen("program ", "program 0", 1)).unwrap();
+    assert_eq!(hold_all_that_are_left(0..10, &list).frames, frames(0..10));
+}
+
+#[test]
+fn each_seed_draws_its_own_mix() {
+    const SEEDS: u64 = 2_000;
+    let scenarios: Vec<Scenario> = (0..SEEDS).map(Scenario::draw).collect();
+    let share = |what: &str, is: &dyn Fn(&Scenario) -> bool| {
+        let count = scenarios.iter().filter(|scenario| is(scenario)).count() as u64;
+        assert!((SEEDS / 50..=SEEDS * 49 / 50).contains(&count), "{what}: {count} of {SEEDS} seeds");
+    };
+    type Is<T> = (&'static str, fn(&T) -> bool);
+    let faults: [Is<Faults>; 14] = [
+        ("loss", |faults| faults.loss > 0.0),
+        ("garble", |faults| faults.garble > 0.0),
+        ("truncate", |faults| faults.truncate > 0.0),
+        ("noise", |faults| faults.noise > 0.0),
+        ("duplicate", |faults| faults.duplicate > 0.0),
+        ("replay", |faults| faults.replay > 0.0),
+        ("echo", |faults| faults.echo > 0.0),
+        ("reorder", |faults| faults.reorder > 0.0),
+        ("jitter", |faults| faults.jitter > 0),
+        ("rate", |faults| faults.rate > 0),
+        ("room", |faults| faults.room > 0),
+        ("refuse", |faults| faults.refuse > 0.0),
+        ("cut", |faults| faults.cut > 0.0),
+        ("outages", |faults| faults.outage_every > 0),
+    ];
+    for (what, is) in faults {
+        share(what, &|scenario| is(&scenario.faults[0]));
+    }
+    let plans: [Is<Plan>; 10] = [
+        ("crashes", |plan| plan.crash_every > 0),
+        ("clock", |plan| plan.clock.drift_ppm != 0),
+        ("late", |plan| plan.late > 0),
+        ("read delay", |plan| plan.read_delay > 0),
+        ("memory of a size known at compile time", |plan| !matches!(plan.sizes, Sizes::Drawn(_))),
+        ("no calls", |plan| plan.sizes.capacities().calls == 0),
+        ("no replies", |plan| plan.sizes.capacities().replies == 0),
+        ("the shortest log of transmissions", |plan| {
+            let sizes = plan.sizes.capacities();
+            sizes.sent == sizes.calls + sizes.replies + sizes.notify_out + 1
+        }),
+        ("idempotent calls", |plan| plan.work.idempotent > 0.0),
+        ("deferred answers", |plan| plan.service.defer > 0.0),
+    ];
+    for (what, is) in plans {
+        share(what, &|scenario| is(&scenario.nodes[0]));
+    }
+    let sizes: HashSet<_> = scenarios.iter().map(|scenario| scenario.nodes[0].sizes.capacities()).collect();
+    assert!(sizes.len() > 1_000, "{} different sizes", sizes.len());
+    let speeds: HashSet<_> = scenarios.iter().map(|scenario| scenario.faults[0].latency).collect();
+    assert!(speeds.len() > 1_000, "{} different latencies", speeds.len());
 }
 
 /// The swarm is worth something only if everything that may happen does happen in it.

@@ -9,6 +9,7 @@ Measures bowline, and a selective repeat that knows the round trip, on simulated
 
   --peers        other protocols as well (compiled on first use)
   --json         one object a line instead of tables
+  --read FILE    no runs: what --json has written before; can be given several times
   --chart FILE   draw goodput and p99.9 over loss on 125 kB/s, 20 ms as SVG
   --seeds A-B    seeds to run, 101-105 by default; tables show their medians
   --quick        one seed, a quarter of the time
@@ -20,19 +21,21 @@ A cell is named by words with slashes between them; all that have these words ar
   link     u115 1m 100m (11 520, 125 000, 12 500 000 bytes/s)
   latency  1ms 20ms 100ms
   loss     0% 1% 5% 10% 20% 30%
-  fault    ber garble bursts asymmetric latency outage
+  fault    clean ber garble bursts asymmetric latency outage
 For example: bulk/1m/20ms  rpc1/10%  bulk/ber/0%";
 
 /// What is to be done.
 pub struct Args {
     pub peers: bool,
     pub json: bool,
+    pub read: Vec<String>,
     pub chart: Option<String>,
     pub seeds: Vec<u64>,
     pub quick: bool,
     pub only: Option<String>,
     pub notes: bool,
-    pub filters: Vec<String>,
+    /// What has to be said to choose the same runs.
+    pub forwarded: Vec<String>,
     pub cells: Vec<Cell>,
 }
 
@@ -44,34 +47,40 @@ impl Args {
         let mut args = Self {
             peers: false,
             json: false,
+            read: Vec::new(),
             chart: None,
             seeds: Vec::new(),
             quick: false,
             only: None,
             notes: false,
-            filters: Vec::new(),
+            forwarded: Vec::new(),
             cells: Vec::new(),
         };
+        let mut filters = Vec::new();
+        let mut range = None;
         while let Some(arg) = parser.next()? {
             match arg {
                 Long("peers") => args.peers = true,
                 Long("json") => args.json = true,
+                Long("read") => args.read.push(text(&mut parser)?),
                 Long("chart") => args.chart = Some(text(&mut parser)?),
-                Long("seeds") => args.seeds = seeds(&text(&mut parser)?).ok_or("seeds are given like 1-5")?,
+                Long("seeds") => range = Some(text(&mut parser)?),
                 Long("quick") => args.quick = true,
                 Long("only") => args.only = Some(text(&mut parser)?),
                 Long("notes") => args.notes = true,
                 // What cargo says to every bench.
                 Long("bench") => {}
                 Long("help") | Short('h') => return Ok(None),
-                Value(filter) => args.filters.push(filter.to_string_lossy().into_owned()),
+                Value(filter) => filters.push(filter.to_string_lossy().into_owned()),
                 other => return Err(other.unexpected()),
             }
         }
-        if args.seeds.is_empty() {
-            args.seeds = if args.quick { vec![101] } else { (101..=105).collect() };
-        }
-        args.cells = cell::chosen(&args.filters)?;
+        let range = range.unwrap_or(if args.quick { "101" } else { "101-105" }.into());
+        args.seeds = seeds(&range).ok_or("seeds are given like 1-5")?;
+        args.cells = cell::chosen(&filters)?;
+        args.forwarded = vec!["--seeds".into(), range];
+        args.forwarded.extend(args.quick.then(|| "--quick".into()));
+        args.forwarded.extend(filters);
         Ok(Some(args))
     }
 

@@ -22,8 +22,9 @@ pub struct Bowline<const FRAME: usize> {
 }
 
 impl<const FRAME: usize> Bowline<FRAME> {
-    pub fn new(cell: &Cell, seed: u64) -> Self {
+    pub fn new(cell: &Cell, second_copy: bool, seed: u64) -> Self {
         let config = Config {
+            second_copy,
             // An outage of 10 s is survived.
             lease: Duration::from_secs(60),
             ..Config::new(Incarnation::random(seed.wrapping_mul(0xD134_2543_DE82_EF95) | 1))

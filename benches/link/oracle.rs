@@ -19,14 +19,14 @@ pub struct Oracle {
     /// How long an ack is waited for.
     timeout: Nanos,
     window: usize,
-    next: u16,
+    next: u32,
     /// Messages that are not acknowledged; `None` waits to be sent.
-    open: HashMap<u16, (Option<Nanos>, Vec<u8>)>,
+    open: HashMap<u32, (Option<Nanos>, Vec<u8>)>,
     /// Those under way, in the order of their last transmission; some have been acknowledged since.
-    under_way: VecDeque<(u16, Nanos)>,
-    waiting: VecDeque<u16>,
-    acks: VecDeque<u16>,
-    seen: HashSet<u16>,
+    under_way: VecDeque<(u32, Nanos)>,
+    waiting: VecDeque<u32>,
+    acks: VecDeque<u32>,
+    seen: HashSet<u32>,
 }
 
 impl Oracle {
@@ -53,7 +53,7 @@ impl Oracle {
     fn push(&mut self, payload: &[u8]) {
         self.open.insert(self.next, (None, payload.to_vec()));
         self.waiting.push_back(self.next);
-        self.next = self.next.wrapping_add(1);
+        self.next += 1;
     }
 }
 
@@ -77,19 +77,20 @@ impl Node for Oracle {
     fn handle(&mut self, _now: Nanos, frame: &[u8], deliver: &mut dyn FnMut(&[u8])) {
         let (acks, has_message) = (usize::from(frame[0]), frame[1] != 0);
         let (ack_field, payload) = frame[HEADER..].split_at(2 * acks);
+        let number_at = |at: usize| u32::from_le_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
+        let first_ack = number_at(6);
         for ack in ack_field.chunks_exact(2) {
-            self.open.remove(&u16::from_le_bytes([ack[0], ack[1]]));
+            let offset = i16::from_le_bytes([ack[0], ack[1]]);
+            self.open.remove(&first_ack.wrapping_add_signed(offset.into()));
         }
         if !has_message {
             return;
         }
-        let number = u16::from_le_bytes([frame[2], frame[3]]);
+        let number = number_at(2);
         self.acks.push_back(number);
         if !self.seen.insert(number) {
             return;
         }
-        // Numbers wrap; half a cycle away they are forgotten.
-        self.seen.remove(&number.wrapping_add(1 << 15));
         if self.is_second && self.load != Load::Bulk {
             self.push(payload);
         } else {
@@ -107,7 +108,7 @@ impl Node for Oracle {
             if is_open && let Some((sent_at, _)) = self.open.get_mut(&number) {
                 *sent_at = None;
                 // Before what was never sent, after what has waited for longer.
-                let place = self.waiting.iter().take_while(|other| number.wrapping_sub(**other) < 1 << 15).count();
+                let place = self.waiting.iter().take_while(|other| **other < number).count();
                 self.waiting.insert(place, number);
             }
         }
@@ -121,15 +122,21 @@ impl Node for Oracle {
                 other => break other,
             }
         };
-        let acks = self.acks.len().min(MAX_ACKS);
+        let first_ack = self.acks.front().copied().unwrap_or(0);
+        // Two bytes each: how far from the first.
+        let offset = |ack: &u32| i16::try_from(ack.wrapping_sub(first_ack).cast_signed());
+        let offsets: Vec<i16> = self.acks.iter().take(MAX_ACKS).map_while(|ack| offset(ack).ok()).collect();
+        let acks = offsets.len();
         if message.is_none() && acks == 0 {
             return false;
         }
         frame.resize(HEADER, 0);
         frame[0] = acks as u8;
         frame[1] = u8::from(message.is_some());
-        frame[2..4].copy_from_slice(&message.unwrap_or(0).to_le_bytes());
-        frame.extend(self.acks.drain(..acks).flat_map(u16::to_le_bytes));
+        frame[2..6].copy_from_slice(&message.unwrap_or(0).to_le_bytes());
+        frame[6..10].copy_from_slice(&first_ack.to_le_bytes());
+        frame.extend(offsets.into_iter().flat_map(i16::to_le_bytes));
+        self.acks.drain(..acks);
         if let Some(number) = message
             && let Some((sent_at, payload)) = self.open.get_mut(&number)
         {

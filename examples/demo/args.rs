@@ -28,6 +28,7 @@ Usage: cargo run --release --example demo -- [options]
                    fault, and after how many calls who is killed. What the frames hold is not repeated: it depends on the
                    operating system's scheduling, and each start of a process draws a new incarnation at random
   --ledger FILE    keep the ledger there, one line for each effect: run, call, coins
+  --capture FILE   write every byte that passes there, with the time and the side; examples/demo/capture.rs says how
   --trace          print every frame as it passes
   --json           print only one line of JSON: how many calls ended how, and what it took
   --help           print this
@@ -58,6 +59,7 @@ pub struct Options {
     pub udp: bool,
     pub seed: u64,
     pub ledger: Option<PathBuf>,
+    pub capture: Option<PathBuf>,
     pub trace: bool,
     pub json: bool,
     /// Hidden: the device breaks its promise now and then, to show that the audit finds it.
@@ -100,6 +102,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
         udp: false,
         seed: fastrand::u64(..1_000_000),
         ledger: None,
+        capture: None,
         trace: false,
         json: false,
         break_promise: false,
@@ -119,6 +122,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             Long("udp") => options.udp = true,
             Long("seed") => options.seed = number(&mut parser, "--seed", 0, u64::MAX)?,
             Long("ledger") => options.ledger = Some(parser.value()?.into()),
+            Long("capture") => options.capture = Some(parser.value()?.into()),
             Long("trace") => options.trace = true,
             Long("json") => options.json = true,
             Long("break-promise") => options.break_promise = true,

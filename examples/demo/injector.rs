@@ -54,7 +54,7 @@ impl Injector {
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                relay.turn().expect("the wires stay open as long as we hold both their ends");
+                relay.turn().expect("the wires stay open as long as we hold both their ends, and a capture has room");
             }
         });
         Self { stop, thread: Some(thread) }
@@ -107,7 +107,7 @@ impl Relay {
         sleep(&mut fds, Some(timeout))?;
         for index in 0..self.lanes.len() {
             for frame in self.lanes[index].read()? {
-                self.decide(index, frame);
+                self.decide(index, frame)?;
             }
         }
         while self.under_way.peek().is_some_and(|Reverse(next)| next.arrives <= Instant::now()) {
@@ -118,12 +118,12 @@ impl Relay {
     }
 
     /// What becomes of one frame.
-    fn decide(&mut self, index: usize, mut frame: Vec<u8>) {
+    fn decide(&mut self, index: usize, mut frame: Vec<u8>) -> io::Result<()> {
         let lane = &mut self.lanes[index];
         let (from, to) = (lane.from, lane.from.other());
         if frame == [0] {
             // A lone delimiter is no frame.
-            return self.log.delimiter();
+            return self.log.delimiter(from);
         }
         let as_sent = frame.clone();
         let Faults { loss, garble, dup, reorder, .. } = self.faults;
@@ -149,17 +149,14 @@ impl Relay {
             self.under_way.push(Reverse(UnderWay { arrives, order: self.order, to, bytes: frame.clone() }));
         }
         let stream = lane.partial.is_some();
-        self.log.frame(now, from, fate, &as_sent, stream);
+        self.log.frame(now, from, fate, &as_sent, stream)
     }
 
     /// A full buffer cuts the frame, as a serial port's does.
     fn deliver(&mut self, frame: &UnderWay) -> io::Result<()> {
         let lane = self.lanes.iter_mut().find(|lane| lane.from == frame.to);
-        let written = lane.map(|lane| ready(lane.wire.write(&frame.bytes))).transpose()?.flatten();
-        if written != Some(frame.bytes.len()) {
-            self.log.overrun();
-        }
-        Ok(())
+        let written = lane.map(|lane| ready(lane.wire.write(&frame.bytes))).transpose()?.flatten().unwrap_or(0);
+        self.log.arrival(frame.to, &frame.bytes[..written], frame.bytes.len())
     }
 }
 

@@ -12,6 +12,7 @@
 mod args;
 mod audit;
 mod caller;
+mod capture;
 mod crashes;
 mod device;
 #[allow(dead_code)]
@@ -40,6 +41,7 @@ use std::time::Instant;
 
 use args::{Command, Options};
 use audit::Audit;
+use capture::Capture;
 use summary::{Announcement, Json, Summary};
 use wire_log::{Trace, WireLog};
 
@@ -73,8 +75,11 @@ fn demo(options: &Options) -> io::Result<bool> {
     if !options.json {
         text::show(Announcement(options))?;
     }
-    let log = Arc::new(WireLog::new(Instant::now(), trace));
+    let began = Instant::now();
+    let capture = options.capture.as_deref().map(|path| Capture::create(path, began, !options.udp)).transpose()?;
+    let log = Arc::new(WireLog::new(began, trace, capture));
     let run = supervisor::run(options, &log)?;
+    log.finish()?;
     let audit = Audit::of(&run);
     let counts = log.counts();
     if options.json {

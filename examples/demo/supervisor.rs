@@ -17,7 +17,7 @@ use crate::link::Stretch;
 use crate::process::{News, Process};
 use crate::progress::Progress;
 use crate::reports::{Outcome, Report};
-use crate::wire_log::{Side, WireLog};
+use crate::wire_log::{Change, Side, WireLog};
 
 /// Both sides have to be idle for so long at the end. Nothing is longer under way.
 const STILL: Duration = Duration::from_millis(100);
@@ -188,7 +188,7 @@ impl Supervisor<'_> {
             Side::Caller => (options.caller_args(self.id, self.calls.len()), Stdio::null()),
         };
         let wire = self.side(side).wire.try_clone()?;
-        self.log.process(format!("{} starts", side.name()));
+        self.log.process(side, Change::Starts)?;
         let process = Process::start(side, &args, wire, stdout, self.sender.clone())?;
         self.side(side).process = Some(process);
         Ok(())
@@ -204,7 +204,7 @@ impl Supervisor<'_> {
         if let Some(mut process) = attended.process.take() {
             process.kill();
         }
-        self.log.process(format!("{} is killed", side.name()));
+        self.log.process(side, Change::Killed)?;
         while let Ok(item) = news.try_recv() {
             self.hear(item)?;
         }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bowline::wire::{Deframer, describe};
 
+use crate::capture::Capture;
 use crate::diagram::{self, Diagram, Row};
 use crate::dispenser::FRAME;
 
@@ -96,10 +97,18 @@ pub struct Counts {
     pub overrun: u64,
 }
 
+/// A process begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Starts,
+    Killed,
+}
+
 /// Shared by the injector, which writes it, and the supervisor.
 pub struct WireLog {
     began: Instant,
     trace: Option<Trace>,
+    capture: Option<Capture>,
     inner: Mutex<(Counts, VecDeque<Entry>)>,
 }
 
@@ -111,13 +120,15 @@ pub enum Trace {
 }
 
 impl WireLog {
-    pub fn new(began: Instant, trace: Option<Trace>) -> Self {
-        let log = Self { began, trace, inner: Mutex::default() };
+    pub fn new(began: Instant, trace: Option<Trace>, capture: Option<Capture>) -> Self {
+        let log = Self { began, trace, capture, inner: Mutex::default() };
         log.print(Diagram { left: "caller", right: "device", rows: &[] }.to_string().trim_end());
         log
     }
 
-    pub fn frame(&self, at: Instant, from: Side, fate: Fate, bytes: &[u8], stream: bool) {
+    /// What a side has sent.
+    pub fn frame(&self, at: Instant, from: Side, fate: Fate, bytes: &[u8], stream: bool) -> io::Result<()> {
+        self.capture(from, "sent", bytes)?;
         let content = if stream { unframed(bytes) } else { Some(bytes.to_vec()) };
         let mut inner = self.lock();
         let counts = &mut inner.0;
@@ -131,19 +142,39 @@ impl WireLog {
             Fate::Overtaken { .. } => counts.overtaken += 1,
         }
         self.keep(inner, Entry::Frame { at, from, fate, content });
+        Ok(())
     }
 
     /// A delimiter without a frame.
-    pub fn delimiter(&self) {
+    pub fn delimiter(&self, from: Side) -> io::Result<()> {
         self.lock().0.bytes += 1;
+        self.capture(from, "sent", &[0])
     }
 
-    pub fn overrun(&self) {
-        self.lock().0.overrun += 1;
+    /// What came to a side: of a frame of `len` bytes all, or what its buffer had room for.
+    pub fn arrival(&self, to: Side, bytes: &[u8], len: usize) -> io::Result<()> {
+        if bytes.len() < len {
+            self.lock().0.overrun += 1;
+        }
+        self.capture(to, "got", bytes)
     }
 
-    pub fn process(&self, what: String) {
-        self.keep(self.lock(), Entry::Process { at: Instant::now(), what });
+    pub fn process(&self, side: Side, change: Change) -> io::Result<()> {
+        let (what, captured) = match change {
+            Change::Starts => ("starts", "starts"),
+            Change::Killed => ("is killed", "killed"),
+        };
+        self.keep(self.lock(), Entry::Process { at: Instant::now(), what: format!("{} {what}", side.name()) });
+        self.capture(side, captured, &[])
+    }
+
+    /// Nothing more will happen.
+    pub fn finish(&self) -> io::Result<()> {
+        self.capture.as_ref().map_or(Ok(()), Capture::finish)
+    }
+
+    fn capture(&self, side: Side, what: &str, bytes: &[u8]) -> io::Result<()> {
+        self.capture.as_ref().map_or(Ok(()), |capture| capture.write(side, what, bytes))
     }
 
     pub fn counts(&self) -> Counts {

@@ -73,6 +73,7 @@ struct Settings {
     heartbeat: u32,
     default_time_to_live: u8,
     is_active: bool,
+    second_copy: bool,
     schema_digest: u32,
 }
 
@@ -108,7 +109,11 @@ enum Listening {
 enum LastFrame {
     None,
     Hello(Answer),
-    Packet { ack_was_owed: Option<bool> },
+    /// `may_be_copied` if it carried messages and is not the second copy of another.
+    Packet {
+        ack_was_owed: Option<bool>,
+        may_be_copied: bool,
+    },
     Close,
 }
 
@@ -124,6 +129,7 @@ impl Machine {
                 heartbeat: config.heartbeat.as_micros_u32(),
                 default_time_to_live: time_to_live::encode(config.default_time_to_live),
                 is_active: config.active,
+                second_copy: config.second_copy,
                 schema_digest: config.schema_digest,
             },
             handshake: Handshake::new(&config.incarnation),
@@ -211,6 +217,7 @@ impl Machine {
     // where, and the second step queues what was written. In between, nothing has changed.
 
     /// A vacant slot for a call and the room for its payload.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn call_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -224,6 +231,7 @@ impl Machine {
         Ok((slot, room_of(parts.call_payloads, parts.payload, usize::from(slot), limit)))
     }
 
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn call<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -246,6 +254,7 @@ impl Machine {
     }
 
     /// The room for the response to `request`.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn response_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -259,6 +268,7 @@ impl Machine {
         Ok(room_of(parts.reply_payloads, parts.payload, usize::from(slot), limit))
     }
 
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn respond<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -270,6 +280,7 @@ impl Machine {
         responded
     }
 
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn refuse<S: Storage>(
         &mut self,
         storage: &mut S,

@@ -1,7 +1,7 @@
 //! All messages on their way out under one roof: which is next, what it says, and what becomes of it.
 
 use crate::oneway::{Notifies, NotifiesState, Publishes, PublishesState};
-use crate::recovery::{MessageId, Outbox, Transmission};
+use crate::recovery::{MessageId, Outbox, Sizes, Transmission};
 use crate::rpc::{Calls, CallsState, Replies, RepliesState};
 use crate::storage::{Parts, Storage};
 use crate::time::{Duration, Instant};
@@ -26,6 +26,7 @@ pub(super) struct OutgoingState {
     pub(super) notifies: NotifiesState,
     pub(super) publishes: PublishesState,
     pub(super) ping: Ping,
+    pub(super) sizes: Sizes,
 }
 
 impl OutgoingState {
@@ -36,6 +37,7 @@ impl OutgoingState {
             notifies: NotifiesState::new(),
             publishes: PublishesState::new(),
             ping: Ping::Idle,
+            sizes: Sizes::new(),
         }
     }
 
@@ -205,4 +207,16 @@ impl<S: Storage> Outbox for Outgoing<'_, S> {
             _ => {}
         }
     }
+
+    fn settled(&mut self, number: u32, is_lost: bool) {
+        if adapts::<S>() {
+            self.state.sizes.note(number, is_lost);
+        }
+    }
+}
+
+/// Whether the length of packets follows their losses. Where frames are small there is little to choose, and the code
+/// is left out.
+pub(super) const fn adapts<S: Storage>() -> bool {
+    S::PAYLOAD >= 128
 }

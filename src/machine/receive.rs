@@ -6,7 +6,7 @@ use super::{Listening, Machine};
 use crate::endpoint::Endpoint;
 use crate::event::{Refusal, SessionEnd};
 use crate::oneway::Taken;
-use crate::recovery::{Ack, Arrival};
+use crate::recovery::Arrival;
 use crate::rpc::{Call, Incoming, Reply, RequestId};
 use crate::session::{Answer, Verdict};
 use crate::stats::count;
@@ -14,7 +14,7 @@ use crate::storage::Storage;
 use crate::story::{Foreign, Story, Unreadable, Useless, tell};
 use crate::time::{Duration, Instant};
 use crate::wire::{
-    CHECK_LEN, Header, Hello, HelloError, KIND_HELLO, KIND_VERSION, PacketNumber, Reader, SESSION_BIT, Seed,
+    AckField, CHECK_LEN, Header, Hello, HelloError, KIND_HELLO, KIND_VERSION, PacketNumber, Reader, SESSION_BIT,
     VersionRefusal, WireMessage, WireMessages, plain_check, restore, restore_ack, split_check, time_to_live,
 };
 
@@ -82,10 +82,17 @@ struct OpenPacket {
 
 /// A session packet whose check is right.
 struct Opened {
+    /// Its ack number is the restored one.
+    header: Header,
     number: PacketNumber,
-    ack: Option<Ack>,
     /// Whether it belongs to the session that the handshake may enter next.
     is_candidate: bool,
+}
+
+/// What a packet holds that keeps the rules.
+struct Contents {
+    is_empty: bool,
+    is_eliciting: bool,
 }
 
 /// What one message leads to.
@@ -141,7 +148,7 @@ impl<'f> Messages<'f> {
 }
 
 impl Machine {
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn handle_frame<'f, S: Storage>(
         &mut self,
         storage: &mut S,
@@ -163,7 +170,7 @@ impl Machine {
         };
         let kind = packet.first().copied().unwrap_or(0);
         if kind & SESSION_BIT != 0 {
-            return self.handle_packet(storage, packet, check).unwrap_or(Messages::none());
+            return self.handle_packet(storage, packet, check);
         }
         if plain_check(packet) != check {
             self.check_failed(packet.len());
@@ -181,7 +188,7 @@ impl Machine {
         Messages::none()
     }
 
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn handle_hello<S: Storage>(&mut self, storage: &mut S, packet: &[u8]) {
         let hello = match Hello::read(packet) {
             Ok(hello) => hello,
@@ -229,86 +236,83 @@ impl Machine {
         }
     }
 
-    #[inline(never)]
-    fn handle_packet<'f, S: Storage>(&mut self, storage: &mut S, packet: &'f [u8], check: u32) -> Option<Messages<'f>> {
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn handle_packet<'f, S: Storage>(&mut self, storage: &mut S, packet: &'f [u8], check: u32) -> Messages<'f> {
         let mut reader = Reader::new(packet);
         let header = Header::read(&mut reader);
-        let opened = header.and_then(|header| Some((header, self.open(&header, packet, check)?)));
-        let Some((header, opened)) = opened else {
+        let Some(Opened { header, number, is_candidate }) = header.and_then(|header| self.open(header, packet, check))
+        else {
             self.check_failed(packet.len());
-            return None;
+            return Messages::none();
         };
         let messages = WireMessages::new(reader);
-        let useless = |because| tell(Story::PacketDropped { packet: opened.number.low, because });
-        let Some(is_eliciting) = check_messages(messages, storage) else {
-            count(&mut self.stats.dropped.malformed);
-            useless(Useless::Malformed);
-            return None;
+        let useless = |because| {
+            tell(Story::PacketDropped { packet: number.low, because });
+            Messages::none()
         };
-        if opened.is_candidate {
+        let Some(Contents { is_empty, is_eliciting }) = check_messages(messages, storage) else {
+            count(&mut self.stats.dropped.malformed);
+            return useless(Useless::Malformed);
+        };
+        if is_candidate {
             let ended = self.handshake.join_candidate();
             self.session_began(storage, ended);
         }
-        let arrival = self.received.arrive(opened.number.low);
+        let arrival = self.received.arrive(number.low);
         if arrival == Arrival::TooOld {
             count(&mut self.stats.dropped.too_old);
-            useless(Useless::TooOld);
-            return None;
+            return useless(Useless::TooOld);
         }
         if arrival == (Arrival::New { is_newest: true }) {
             self.heard();
         }
-        if let Some(ack) = &opened.ack {
+        if let Some(ack) = &header.ack {
             self.handle_ack(storage, ack);
         }
         if arrival == Arrival::Duplicate {
             count(&mut self.stats.dropped.duplicate);
-            useless(Useless::Duplicate);
-            return None;
+            return useless(Useless::Duplicate);
         }
-        let mut messages = Messages {
-            messages,
-            packet: Some(OpenPacket {
-                session: self.session_id()?,
-                number: opened.number,
-                number_len: header.number_len,
-                is_eliciting: is_eliciting.unwrap_or(false),
-                has_news: false,
-                has_repeated: false,
-                must_come_again: false,
-            }),
+        let open = OpenPacket {
+            session: self.session_id().unwrap_or_default(),
+            number,
+            number_len: header.number_len,
+            is_eliciting,
+            has_news: false,
+            has_repeated: false,
+            must_come_again: false,
         };
-        if is_eliciting.is_none() {
+        if is_empty {
             // Nothing to take, so it is received as it stands.
-            let nothing = messages.take(self, storage);
-            debug_assert!(nothing.is_none());
+            self.packet_taken(storage, &open);
+            return Messages::none();
         }
-        Some(messages)
+        Messages { messages, packet: Some(open) }
     }
 
     /// Restores the numbers of a packet and checks it: under the session, else under the one that may come next.
-    #[inline(never)]
-    fn open(&self, header: &Header, packet: &[u8], check: u32) -> Option<Opened> {
-        let open = |seed: Seed, expected, base, next, is_candidate| {
-            let number = restore(header.number, header.number_len, expected);
-            let ack = match &header.ack {
-                Some(field) => {
-                    let largest = restore_ack(field.largest, field.len, base, next)?;
-                    Some(Ack { largest, bitmap: field.bitmap, reach: field.reach, is_fresh: field.fresh })
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn open(&self, mut header: Header, packet: &[u8], check: u32) -> Option<Opened> {
+        if let Some(session) = self.handshake.session() {
+            let number = restore(header.number, header.number_len, self.received.next());
+            let restored = match &mut header.ack {
+                None => Some(None),
+                Some(ack) => {
+                    let restored = restore_ack(ack.largest, ack.len, self.sent.base(), self.sent.next());
+                    ack.largest = restored.unwrap_or_default();
+                    restored.map(Some)
                 }
-                None => None,
             };
-            let expected = seed.check(number, ack.map(|ack| ack.largest), packet);
-            (expected == check).then_some(Opened { number, ack, is_candidate })
-        };
-        self.handshake
-            .session()
-            .and_then(|session| open(session.receive, self.received.next(), self.sent.base(), self.sent.next(), false))
-            .or_else(|| {
-                // Nothing was ever sent in that session, so there is nothing to acknowledge.
-                const ZERO: PacketNumber = PacketNumber::ZERO;
-                self.handshake.candidate().and_then(|seed| open(seed, ZERO, 0, ZERO, true))
-            })
+            if let Some(acked) = restored
+                && session.receive.check(number, acked, packet) == check
+            {
+                return Some(Opened { header, number, is_candidate: false });
+            }
+        }
+        // Nothing was ever sent in that session, so there is nothing to acknowledge.
+        let seed = self.handshake.candidate().filter(|_| header.ack.is_none())?;
+        let number = restore(header.number, header.number_len, PacketNumber::ZERO);
+        (seed.check(number, None, packet) == check).then_some(Opened { header, number, is_candidate: true })
     }
 
     /// A packet that proves the peer alive now.
@@ -322,8 +326,8 @@ impl Machine {
         self.owed.settle(Answer::Session);
     }
 
-    #[inline(never)]
-    fn handle_ack<S: Storage>(&mut self, storage: &mut S, ack: &Ack) {
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn handle_ack<S: Storage>(&mut self, storage: &mut S, ack: &AckField) {
         // What both sides believe may be so far off that no ack is ever fresh. Then a sample that is too long is
         // better than none.
         let is_lost = self.round_trip.measured().is_none() || self.unanswered > PATIENCE;
@@ -348,8 +352,9 @@ impl Machine {
             return;
         }
         // A stranger gets no more than three times what it sent.
-        let earned = packet_len.saturating_add(CHECK_LEN).saturating_mul(3).min(usize::from(u16::MAX)) as u16;
-        self.credit = self.credit.saturating_add(earned);
+        // More than one HELLO at a time is of no use, so a longer frame earns no more.
+        let len = packet_len.saturating_add(CHECK_LEN).min(Hello::LEN) as u16;
+        self.credit = self.credit.saturating_add(len.wrapping_mul(3));
         if usize::from(self.credit) >= Hello::LEN.saturating_add(CHECK_LEN) {
             self.credit = 0;
             self.owed.add(Answer::Challenge);
@@ -357,7 +362,7 @@ impl Machine {
     }
 
     /// One message of a packet, taken by the application.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn deliver<'f, S: Storage>(
         &mut self,
         storage: &mut S,
@@ -424,16 +429,14 @@ impl Machine {
 
     /// All messages of a packet were taken.
     fn packet_taken<S: Storage>(&mut self, storage: &mut S, packet: &OpenPacket) {
+        let now = self.now.stamp();
+        let is_repetition = packet.has_repeated && !packet.has_news;
+        let is_copy = is_repetition && self.received.is_copy(now, &self.round_trip);
         if !packet.must_come_again {
-            self.received.note(
-                self.now.stamp(),
-                packet.number,
-                packet.number_len,
-                packet.is_eliciting,
-                packet.has_news,
-            );
+            let is_eliciting = packet.is_eliciting && !is_copy;
+            self.received.note(now, packet.number, packet.number_len, is_eliciting, packet.has_news);
         }
-        if packet.has_repeated && !packet.has_news {
+        if is_repetition && !is_copy {
             self.repeat_overdue(storage);
         }
         self.check_invariants(storage);
@@ -456,12 +459,12 @@ impl From<Incoming> for Delivered<'_> {
     }
 }
 
-/// Reads a packet as a whole before any of it is believed. `None` if it breaks the rules; else whether it is
-/// eliciting, `Some(None)` if it has no messages.
-fn check_messages<S: Storage>(mut messages: WireMessages<'_>, storage: &mut S) -> Option<Option<bool>> {
-    let mut is_eliciting = None;
+/// Reads a packet as a whole before any of it is believed. `None` if it breaks the rules.
+fn check_messages<S: Storage>(mut messages: WireMessages<'_>, storage: &mut S) -> Option<Contents> {
+    let mut contents = Contents { is_empty: true, is_eliciting: false };
     while let Some(message) = messages.next() {
-        let asks = match message.ok()? {
+        contents.is_empty = false;
+        contents.is_eliciting |= match message.ok()? {
             WireMessage::Request { slot, .. } | WireMessage::Cancel { slot, .. } => {
                 storage.lent().replies.get(usize::from(slot))?;
                 true
@@ -473,7 +476,6 @@ fn check_messages<S: Storage>(mut messages: WireMessages<'_>, storage: &mut S) -
             WireMessage::Notify(_) | WireMessage::Ping => true,
             WireMessage::Publish(_) | WireMessage::Close => false,
         };
-        is_eliciting = Some(asks || is_eliciting == Some(true));
     }
-    Some(is_eliciting)
+    Some(contents)
 }

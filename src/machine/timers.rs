@@ -90,7 +90,8 @@ impl Machine {
         if let Some(since) = self.sent.oldest_below(storage.lent().sent) {
             soonest.or(now, since, self.patient(self.round_trip.lost_micros()));
         }
-        if !self.can_send(storage)
+        if !self.sent.is_empty()
+            && !self.can_send(storage)
             && let Some(since) = self.sent.oldest_needed(&mut self.out.with(storage))
         {
             soonest.or(now, since, self.probe_interval());
@@ -117,6 +118,9 @@ impl Machine {
 
     /// Sends again what is lost: a later packet was acknowledged and the reordering window is over.
     pub(super) fn repeat_lost<S: Storage>(&mut self, storage: &mut S) {
+        if self.sent.is_empty() {
+            return;
+        }
         let age = self.patient(self.round_trip.lost_micros());
         let has_any = self.sent.repeat_lost(&mut self.out.with(storage), self.now.stamp(), age);
         self.repeated(has_any);
@@ -129,7 +133,7 @@ impl Machine {
 
     /// Sends again what has waited too long for its ack, unless something else goes out that will tell.
     fn probe<S: Storage>(&mut self, storage: &mut S) {
-        if !self.can_send(storage) && self.repeat_older_than(storage, self.probe_interval()) {
+        if !self.sent.is_empty() && !self.can_send(storage) && self.repeat_older_than(storage, self.probe_interval()) {
             count(&mut self.stats.probes);
             tell(Story::Probe { repetition: self.unanswered });
         }

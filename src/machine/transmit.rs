@@ -1,6 +1,6 @@
 //! What goes out when the port has room.
 
-use super::outgoing::{Outgoing, Ping};
+use super::outgoing::{Outgoing, Ping, adapts};
 use super::{LastFrame, Listening, Machine};
 use crate::recovery::{MessageId, Outbox};
 use crate::session::{Answer, Session};
@@ -26,17 +26,21 @@ struct Packed {
 }
 
 impl Machine {
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn poll_transmit<S: Storage>(&mut self, storage: &mut S, now: Instant, buf: &mut [u8]) -> Option<usize> {
         self.handle_timeout(storage, now);
         if S::PUBLISH > 0 {
             self.publishes(storage).last_was_taken();
         }
+        let is_copy = matches!(self.last, LastFrame::Packet { may_be_copied: true, .. }) && !self.can_send(storage);
+        if is_copy {
+            self.sent.repeat_last(&mut self.out.with(storage));
+        }
         self.last = LastFrame::None;
         let len = match self.listening {
             Listening::Yes => match self.write_hello(storage, buf) {
                 Some(len) => Some(len),
-                None => self.write_packet(storage, buf),
+                None => self.write_packet(storage, buf, is_copy),
             },
             Listening::Closing => self.write_close(buf),
             Listening::Quiet | Listening::Closed | Listening::ClosedQuiet => None,
@@ -55,7 +59,7 @@ impl Machine {
                 self.limiter.give_back();
             }
             LastFrame::Close => self.listening = Listening::Closing,
-            LastFrame::Packet { ack_was_owed } => {
+            LastFrame::Packet { ack_was_owed, .. } => {
                 let mut out = self.out.with(storage);
                 while let Some((message, number)) = self.sent.pop_last(out.log()) {
                     if out.needs(message, number) {
@@ -91,7 +95,7 @@ impl Machine {
     }
 
     /// What is owed without a session: HELLO or VERSION.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn write_hello<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8]) -> Option<usize> {
         let answer = self.owed.next()?;
         let interval = self.hello_interval();
@@ -138,8 +142,8 @@ impl Machine {
     }
 
     /// A packet in the session, if there is anything to say.
-    #[inline(never)]
-    fn write_packet<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8]) -> Option<usize> {
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn write_packet<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8], is_copy: bool) -> Option<usize> {
         let session = *self.handshake.session()?;
         let is_ack_due = self.received.is_ack_due(self.now.stamp(), &self.round_trip);
         let has_messages = self.can_send(storage) || S::PUBLISH > 0 && self.out.publishes.has_waiting();
@@ -166,7 +170,8 @@ impl Machine {
         let len = seal(&session, number, ack.map(|ack| ack.largest), &mut writer)?;
         self.sent.packet_sent(packed.is_eliciting);
         let ack_was_owed = ack.map(|_| self.received.ack_sent(number.low));
-        self.last = LastFrame::Packet { ack_was_owed };
+        let may_be_copied = self.config.second_copy && packed.is_eliciting && !is_copy;
+        self.last = LastFrame::Packet { ack_was_owed, may_be_copied };
         if packed.messages == 0 {
             count(&mut self.stats.acks_sent);
         }
@@ -188,7 +193,7 @@ impl Machine {
     }
 
     /// Messages that ask for an ack.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn pack_reliable<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -200,7 +205,13 @@ impl Machine {
         let number = self.sent.next().low;
         let default = time_to_live::decode(self.config.default_time_to_live);
         let mut out = self.out.with(storage);
-        let is_small_burst = out.waits_for_at_most(room, window);
+        let end = if out.waits_for_at_most(room, window) {
+            SMALL_BURST
+        } else if adapts::<S>() {
+            out.state.sizes.limit(number, room)
+        } else {
+            usize::MAX
+        };
         while let Some(waiting) = out.next(window) {
             if !self.sent.has_room(&mut out) {
                 break;
@@ -217,14 +228,12 @@ impl Machine {
             }
             packed.messages = packed.messages.saturating_add(1);
             packed.is_eliciting = true;
-            if is_small_burst {
-                messages.end_at(SMALL_BURST);
-            }
+            messages.end_at(end);
         }
     }
 
     /// A PING, unless another message asks for an ack already.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn pack_ping<S: Storage>(&mut self, storage: &mut S, messages: &mut MessageWriter<'_, '_>, packed: &mut Packed) {
         let number = self.sent.next().low;
         let is_wanted = self.out.ping == Ping::Queued;

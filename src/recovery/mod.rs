@@ -3,8 +3,10 @@
 mod received;
 mod round_trip;
 mod sent;
+mod sizes;
 
 pub(crate) use received::{Arrival, Received};
 pub(crate) use round_trip::RoundTrip;
 pub use sent::Transmission;
-pub(crate) use sent::{Ack, MessageId, Outbox, Sample, Sent};
+pub(crate) use sent::{MessageId, Outbox, Sample, Sent};
+pub(crate) use sizes::Sizes;

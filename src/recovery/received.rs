@@ -107,6 +107,12 @@ impl Received {
         }
     }
 
+    /// Whether a packet without news that comes now only follows the one before it, as the second copy of its messages
+    /// or because both were sent again: what it tells is known, and the ack of the other suffices.
+    pub(crate) fn is_copy(&self, now: Stamp, round_trip: &RoundTrip) -> bool {
+        self.is_repeating && self.largest_at.elapsed_micros(now) <= round_trip.fresh_micros()
+    }
+
     /// Notes that the messages of packet `number` were taken. `len` is how many bytes of the number it carried,
     /// `has_news` whether any message was new.
     pub(crate) fn note(&mut self, now: Stamp, number: PacketNumber, len: usize, is_eliciting: bool, has_news: bool) {

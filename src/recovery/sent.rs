@@ -1,7 +1,7 @@
 //! The log of transmissions: which message went out in which packet, and when (`PROTOCOL.md §9.2`).
 
 use crate::time::{Instant, Stamp};
-use crate::wire::{BITMAP_REACH, PacketNumber, distance, number_len};
+use crate::wire::{AckField, BITMAP_REACH, PacketNumber, distance, number_len};
 
 /// Packets in a row that ask for no ack.
 const MAX_UNELICITING: u8 = 64;
@@ -36,26 +36,6 @@ impl Transmission {
     pub const NONE: Self = Self { number: 0, at: Instant::from_micros(0).stamp(), message: None };
 }
 
-/// An ack, restored.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ack {
-    /// The low half of its number.
-    pub(crate) largest: u32,
-    pub(crate) bitmap: u64,
-    pub(crate) reach: u32,
-    pub(crate) is_fresh: bool,
-}
-
-impl Ack {
-    /// Whether the packet `behind` the largest has come.
-    const fn covers(&self, behind: u32) -> bool {
-        let bit = behind.wrapping_sub(1);
-        // On small machines two halves are cheaper than a shift of 64 bits.
-        let half = if bit < 32 { self.bitmap as u32 } else { (self.bitmap >> 32) as u32 };
-        behind == 0 || bit < self.reach && half.wrapping_shr(bit) & 1 != 0
-    }
-}
-
 /// What a fresh ack tells of the round trip, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sample {
@@ -78,6 +58,9 @@ pub(crate) trait Outbox {
 
     /// The peer has `message`.
     fn acked(&mut self, message: MessageId);
+
+    /// Packet `number` has arrived, or is lost. Told once, of packets that ask for an ack.
+    fn settled(&mut self, number: u32, is_lost: bool);
 }
 
 /// The sending side of a packet-number space. The log is a ring in lent memory, oldest first.
@@ -118,6 +101,11 @@ impl Sent {
     /// acknowledged.
     pub(crate) const fn must_elicit(&self) -> bool {
         self.uneliciting >= MAX_UNELICITING
+    }
+
+    /// Whether no transmission is remembered.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Whether the log can take one more transmission: it has room, or its oldest one matters no more.
@@ -161,13 +149,13 @@ impl Sent {
         Some((entry.message?, last))
     }
 
-    /// Handles an ack. Says whether it told of a message that was not acknowledged before, and what it tells of the round
+    /// Handles an ack, whose number was restored. Says whether it told of a message that was not acknowledged before, and what it tells of the round
     /// trip if it is fresh, or anything at all if `is_anything_welcome`.
     pub(crate) fn handle_ack(
         &mut self,
         out: &mut impl Outbox,
         now: Stamp,
-        ack: &Ack,
+        ack: &AckField,
         is_anything_welcome: bool,
     ) -> (bool, Option<Sample>) {
         let is_news = distance(self.base, ack.largest) >= 0;
@@ -175,10 +163,12 @@ impl Sent {
             self.base = ack.largest.wrapping_add(1);
         }
         let (mut has_acked, mut sample) = (false, None);
+        let mut last = None;
         for offset in self.first_from(out.log(), ack.largest.wrapping_sub(BITMAP_REACH))..self.len {
             let index = self.index(out.log().len(), offset);
             let Some(entry) = out.log().get_mut(index) else { break };
-            let (behind, elapsed) = (distance(entry.number, ack.largest), entry.at.elapsed_micros(now));
+            let (number, elapsed) = (entry.number, entry.at.elapsed_micros(now));
+            let behind = distance(number, ack.largest);
             if behind < 0 {
                 // Sent later than the packet that the ack names.
                 sample = sample.or(Some(Sample::AtLeast(elapsed)));
@@ -188,6 +178,9 @@ impl Sent {
                 && let Some(message) = entry.message.take()
             {
                 out.acked(message);
+                if last.replace(number) != Some(number) {
+                    out.settled(number, false);
+                }
                 has_acked = true;
                 if behind == 0 {
                     sample = Some(Sample::Exactly(elapsed));
@@ -195,13 +188,14 @@ impl Sent {
             }
         }
         let is_usable = is_anything_welcome && matches!(sample, Some(Sample::Exactly(_)));
-        (has_acked, sample.filter(|_| is_news && (ack.is_fresh || is_usable)))
+        (has_acked, sample.filter(|_| is_news && (ack.fresh || is_usable)))
     }
 
     /// Has the messages of lost packets sent again: of those at least `age` microseconds old of which a later one was
     /// acknowledged. Returns whether there was any.
     pub(crate) fn repeat_lost(&mut self, out: &mut impl Outbox, now: Stamp, age: u32) -> bool {
         let mut has_any = false;
+        let mut last = None;
         for offset in 0..self.len {
             let index = self.index(out.log().len(), offset);
             let Some(entry) = out.log().get_mut(index) else { break };
@@ -210,6 +204,9 @@ impl Sent {
             }
             let number = entry.number;
             if let Some(message) = entry.message.take() {
+                if last.replace(number) != Some(number) {
+                    out.settled(number, true);
+                }
                 has_any |= repeat(out, message, number);
             }
         }
@@ -230,6 +227,19 @@ impl Sent {
             }
         }
         has_any
+    }
+
+    /// Has the messages of the last packet sent again.
+    pub(crate) fn repeat_last(&self, out: &mut impl Outbox) {
+        let last = self.next.low.wrapping_sub(1);
+        for offset in (0..self.len).rev() {
+            match self.entry(out.log(), offset) {
+                Some(Transmission { number, message: Some(message), .. }) if number == last => {
+                    repeat(out, message, number);
+                }
+                _ => break,
+            }
+        }
     }
 
     /// When the oldest packet below an acknowledged one went out.
@@ -253,7 +263,8 @@ impl Sent {
 
     /// The place of the first entry whose packet has this number or a higher one, or any before it in a short log.
     fn first_from(&self, log: &mut [Transmission], number: u32) -> u16 {
-        let (mut low, mut high) = (0, if log.len() > SHORT_LOG { self.len } else { 0 });
+        let is_long = log.len() > SHORT_LOG && usize::from(self.len) > SHORT_LOG;
+        let (mut low, mut high) = (0, if is_long { self.len } else { 0 });
         while low < high {
             let middle = low.midpoint(high);
             if self.entry(log, middle).is_some_and(|entry| distance(entry.number, number) > 0) {
@@ -335,6 +346,7 @@ mod tests {
         entries: Vec<Transmission>,
         acked: Vec<MessageId>,
         repeated: Vec<MessageId>,
+        settled: Vec<(u32, bool)>,
     }
 
     impl Outbox for Log {
@@ -353,6 +365,10 @@ mod tests {
         fn acked(&mut self, message: MessageId) {
             self.acked.push(message);
         }
+
+        fn settled(&mut self, number: u32, is_lost: bool) {
+            self.settled.push((number, is_lost));
+        }
     }
 
     fn after(micros: u64) -> Stamp {
@@ -363,13 +379,14 @@ mod tests {
         MessageId::Notify { sequence }
     }
 
-    fn ack(largest: u32, bitmap: u64, reach: u32) -> Ack {
-        Ack { largest, bitmap, reach, is_fresh: true }
+    fn ack(largest: u32, bitmap: u64, reach: u32) -> AckField {
+        AckField { largest, len: 4, bitmap, reach, fresh: true }
     }
 
     /// A log with one notify a packet, `sequence` = packet number.
     fn sent(capacity: usize, count: u16) -> (Sent, Log) {
-        let mut log = Log { entries: vec![Transmission::NONE; capacity], acked: vec![], repeated: vec![] };
+        let mut log =
+            Log { entries: vec![Transmission::NONE; capacity], acked: vec![], repeated: vec![], settled: vec![] };
         let mut sent = Sent::new();
         for sequence in 0..count {
             sent.push(log.log(), after(sequence.into()), notify(sequence));
@@ -379,7 +396,7 @@ mod tests {
         (sent, log)
     }
 
-    fn acked(sent: &mut Sent, log: &mut Log, ack: &Ack) -> (Vec<MessageId>, Option<Sample>) {
+    fn acked(sent: &mut Sent, log: &mut Log, ack: &AckField) -> (Vec<MessageId>, Option<Sample>) {
         let (has_acked, sample) = sent.handle_ack(log, after(100), ack, false);
         sent.check_invariants(log.log());
         let messages = core::mem::take(&mut log.acked);
@@ -414,14 +431,14 @@ mod tests {
         sent.packet_sent(false);
         assert_eq!(acked(&mut sent, &mut log, &ack(2, 0, 64)).1, None);
         assert_eq!(acked(&mut sent, &mut log, &ack(1, 0, 64)), (vec![notify(1)], None));
-        let stale = Ack { is_fresh: false, ..ack(0, 0, 64) };
+        let stale = AckField { fresh: false, ..ack(0, 0, 64) };
         assert_eq!(acked(&mut sent, &mut log, &stale), (vec![notify(0)], None));
     }
 
     #[test]
     fn the_first_sample_may_be_a_bad_one() {
         let (mut sent, mut log) = sent(8, 2);
-        let stale = Ack { is_fresh: false, ..ack(0, 0, 64) };
+        let stale = AckField { fresh: false, ..ack(0, 0, 64) };
         assert_eq!(sent.handle_ack(&mut log, after(70), &stale, true), (true, Some(Sample::Exactly(70))));
         assert_eq!(sent.handle_ack(&mut log, after(70), &stale, true), (false, None));
     }
@@ -447,6 +464,21 @@ mod tests {
             assert!(sent.repeat_older_than(&mut log, after(51), 50));
         }
         assert_eq!(log.repeated, [notify(0), notify(1), notify(0), notify(1)]);
+    }
+
+    #[test]
+    fn the_fate_of_a_packet_is_told_once_whatever_it_carried() {
+        let (mut sent, mut log) = sent(8, 0);
+        for _ in 0..3 {
+            sent.push(log.log(), after(0), PING);
+            sent.push(log.log(), after(0), notify(1));
+            sent.packet_sent(true);
+        }
+        for _ in 0..2 {
+            acked(&mut sent, &mut log, &ack(2, 0b10, 64));
+        }
+        sent.repeat_lost(&mut log, after(1_000), 50);
+        assert_eq!(log.settled, [(0, false), (2, false), (1, true)]);
     }
 
     #[test]

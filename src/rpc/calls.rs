@@ -1,6 +1,6 @@
 //! The caller's slots: the table of `PROTOCOL.md §10.2`, row by row.
 
-use super::{bit, first};
+use super::{bit, first, slots};
 use crate::event::{CallError, Executed, Reason, Refusal, SendError};
 use crate::recovery::MessageId;
 use crate::storage::stored;
@@ -254,12 +254,10 @@ impl<'a> Calls<'a> {
     }
 
     /// When the next call expires.
-    pub(crate) fn next_deadline(&self, now: Instant, soonest: &mut Soonest) {
-        for slot in self.slots.iter() {
-            if !matches!(slot.state, State::Free | State::Draining) && slot.ended.is_none() {
-                soonest.or_in(slot.deadline.saturating_duration_since(now).as_micros_u32());
-            }
-        }
+    pub(crate) fn next_deadline(&mut self, now: Instant, soonest: &mut Soonest) {
+        self.each_waiting(|_, _, slot| {
+            soonest.or_in(slot.deadline.saturating_duration_since(now).as_micros_u32());
+        });
     }
 
     /// Handles the server's word on `slot`, `sequence`. The call that it completes is returned with `Response` when
@@ -346,9 +344,8 @@ impl<'a> Calls<'a> {
 
     /// Bytes that each waiting message takes at most.
     pub(crate) fn waiting_lens(&self) -> impl Iterator<Item = usize> {
-        let waiting = self.state.fresh | self.state.again;
-        let slots = self.slots.iter().zip(0_u8..).filter(move |(_, index)| waiting & bit(*index) != 0);
-        slots.map(|(slot, _)| usize::from(slot.len).saturating_add(6))
+        let waiting = slots(self.state.fresh | self.state.again);
+        waiting.filter_map(|index| Some(usize::from(self.slots.get(usize::from(index))?.len).saturating_add(6)))
     }
 
     /// The message that slot `index` has to send. `default` is the time to live that need not be told.
@@ -440,11 +437,10 @@ impl<'a> Calls<'a> {
     }
 
     fn each_used(&mut self, mut change: impl FnMut(&mut CallsState, u8, &mut CallSlot)) {
-        for (slot, index) in self.slots.iter_mut().take(MAX_SLOTS).zip(0_u8..) {
-            if slot.state == State::Free {
-                continue;
+        for index in slots(self.state.used) {
+            if let Some(slot) = self.slots.get_mut(usize::from(index)) {
+                change(self.state, index, slot);
             }
-            change(self.state, index, slot);
         }
     }
 

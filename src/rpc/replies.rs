@@ -1,6 +1,6 @@
 //! The server's reply cache: the table of `PROTOCOL.md §10.3`, row by row.
 
-use super::{bit, first};
+use super::{bit, first, slots};
 use crate::event::{Refusal, RespondError};
 use crate::recovery::MessageId;
 use crate::storage::stored;
@@ -268,9 +268,8 @@ impl<'a> Replies<'a> {
 
     /// Bytes that each waiting message takes at most.
     pub(crate) fn waiting_lens(&self) -> impl Iterator<Item = usize> {
-        let waiting = self.state.fresh | self.state.again;
-        let slots = self.slots.iter().zip(0_u8..).filter(move |(_, index)| waiting & bit(*index) != 0);
-        slots.map(|(slot, _)| usize::from(slot.len).saturating_add(3))
+        let waiting = slots(self.state.fresh | self.state.again);
+        waiting.filter_map(|index| Some(usize::from(self.slots.get(usize::from(index))?.len).saturating_add(3)))
     }
 
     /// The reply that slot `index` has to send.

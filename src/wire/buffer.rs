@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
         core::mem::take(&mut self.rest)
     }
 
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn u8(&mut self) -> u8 {
         if let Some((first, tail)) = self.rest.split_first() {
             self.rest = tail;
@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A little-endian number of `len` bytes, at most 4.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn uint(&mut self, len: usize) -> u32 {
         let mut value = 0;
         for place in 0..len as u32 {
@@ -126,7 +126,7 @@ impl<'a> Writer<'a> {
         self.len = end;
     }
 
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn u8(&mut self, value: u8) {
         if let Some(room) = self.buf.get_mut(self.len) {
             *room = value;
@@ -143,7 +143,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The low `len` bytes of `value`.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn uint(&mut self, mut value: u32, len: usize) {
         for _ in 0..len {
             self.u8(value as u8);

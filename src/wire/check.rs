@@ -6,11 +6,19 @@ use super::number::PacketNumber;
 pub(crate) const CHECK_LEN: usize = 4;
 
 /// CRC-32C over the bytes, from the register's state before them to that behind them.
-#[cfg(not(any(feature = "crc-table", feature = "crc-table-16k")))]
-fn update(mut register: u32, bytes: &[u8]) -> u32 {
+fn update(register: u32, bytes: &[u8]) -> u32 {
+    #[cfg(not(any(feature = "crc-table", feature = "crc-table-16k", feature = "std")))]
+    return by_nibbles(register, bytes);
+    #[cfg(any(feature = "crc-table", feature = "crc-table-16k", feature = "std"))]
+    return by_table(register, bytes);
+}
+
+/// Half a byte at a time, with 64 bytes of memory: five times as fast as bit by bit.
+#[cfg(any(test, not(any(feature = "crc-table", feature = "crc-table-16k", feature = "std"))))]
+#[expect(clippy::indexing_slicing, reason = "an index of four bits is always in the table of sixteen")]
+fn by_nibbles(mut register: u32, bytes: &[u8]) -> u32 {
     /// What four zero bits behind each value of the lowest four bits make of the register (polynomial 0x1EDC6F41,
-    /// reflected). Half a byte at a time takes 64 bytes of memory and is five times as fast as bit by bit.
-    #[expect(clippy::indexing_slicing, reason = "evaluated when it is compiled")]
+    /// reflected).
     const NIBBLES: [u32; 16] = {
         let mut table = [0; 16];
         let mut value = 0;
@@ -28,24 +36,28 @@ fn update(mut register: u32, bytes: &[u8]) -> u32 {
     };
     for byte in bytes {
         register ^= u32::from(*byte);
-        for _ in 0..2 {
-            // The index has four bits, so it is always there.
-            register = register >> 4 ^ NIBBLES.get((register & 15) as usize).copied().unwrap_or_default();
-        }
+        register = (register >> 4) ^ NIBBLES[(register & 15) as usize];
+        register = (register >> 4) ^ NIBBLES[(register & 15) as usize];
     }
     register
 }
 
-/// CRC-32C over the bytes, from the register's state before them to that behind them.
-#[cfg(any(feature = "crc-table", feature = "crc-table-16k"))]
-fn update(register: u32, bytes: &[u8]) -> u32 {
-    #[cfg(not(feature = "crc-table-16k"))]
+/// By a table of 1 or 16 KiB, or on an operating system by the processor's instruction, if it has one.
+#[cfg(any(feature = "crc-table", feature = "crc-table-16k", feature = "std"))]
+fn by_table(register: u32, bytes: &[u8]) -> u32 {
+    #[cfg(not(any(feature = "crc-table-16k", feature = "std")))]
     type Table = crc::Table<1>;
-    #[cfg(feature = "crc-table-16k")]
+    #[cfg(any(feature = "crc-table-16k", feature = "std"))]
     type Table = crc::Table<16>;
 
     static CRC: crc::Crc<u32, Table> = crc::Crc::<u32, Table>::new(&crc::CRC_32_ISCSI);
-    // The library reflects an initial value, and inverts the final one, so both are undone here.
+    // To ask whether there is an instruction takes as long as a short packet.
+    #[cfg(feature = "std")]
+    if bytes.len() >= 64 {
+        // The library inverts what goes in and what comes out.
+        return !crc32c::crc32c_append(!register, bytes);
+    }
+    // This one reflects an initial value, and inverts the final one.
     let mut digest = CRC.digest_with_initial(register.reverse_bits());
     digest.update(bytes);
     !digest.finalize()
@@ -60,36 +72,43 @@ pub(crate) struct End {
 }
 
 /// What the checks of one direction of a session start from: the register of the CRC behind both ends in the order
-/// sender, receiver.
+/// sender, receiver, and a packet number's high half of zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(bowline_model, derive(Hash))]
 pub(crate) struct Seed(u32);
 
 impl Seed {
     pub(crate) fn new(sender: End, receiver: End) -> Self {
-        let words = [sender.incarnation, sender.challenge, receiver.incarnation, receiver.challenge];
-        Self(words.iter().fold(u32::MAX, |register, word| update(register, &word.to_le_bytes())))
+        Self(update(ends(sender, receiver), &[0; 4]))
     }
 
     /// The check of `packet`, which carries `number` and perhaps the ack of which `acked` is the low half.
     pub(crate) fn check(self, number: PacketNumber, acked: Option<u32>, packet: &[u8]) -> u32 {
-        let mut register = update(self.0, &number.high.to_le_bytes());
-        register = update(register, &number.low.to_le_bytes());
-        if let Some(acked) = acked {
-            register = update(register, &acked.to_le_bytes());
+        let mut register = self.0;
+        if number.high != 0 {
+            // The register is linear in what is fed to it.
+            register ^= update(0, &number.high.to_le_bytes());
         }
+        let numbers = u64::from(number.low) | u64::from(acked.unwrap_or_default()) << 32;
+        let len = if acked.is_some() { 8 } else { 4 };
+        register = update(register, numbers.to_le_bytes().get(..len).unwrap_or_default());
         !update(register, packet)
     }
 }
 
-/// The check of a packet without a session.
-pub(crate) fn plain_check(packet: &[u8]) -> u32 {
+fn ends(one: End, other: End) -> u32 {
+    let words = [one.incarnation, one.challenge, other.incarnation, other.challenge];
+    words.iter().fold(u32::MAX, |register, word| update(register, &word.to_le_bytes()))
+}
+
+/// The check of a packet without a session: CRC-32C (`PROTOCOL.md §3`).
+pub fn plain_check(packet: &[u8]) -> u32 {
     !update(u32::MAX, packet)
 }
 
 /// The id of the session between two ends: the same whichever comes first (`PROTOCOL.md §8.1`).
 pub(crate) fn session_id(one: End, other: End) -> u32 {
-    !Seed::new(one.min(other), one.max(other)).0
+    !ends(one.min(other), one.max(other))
 }
 
 /// Parts a frame into packet and check. `None` if it is too short.
@@ -106,6 +125,16 @@ mod tests {
     fn it_is_crc_32c_in_one_go_or_in_parts() {
         assert_eq!(plain_check(b"123456789"), 0xE306_9283);
         assert_eq!(!update(update(u32::MAX, b"12345"), b"6789"), 0xE306_9283);
+    }
+
+    #[cfg(any(feature = "crc-table", feature = "crc-table-16k", feature = "std"))]
+    #[test]
+    fn all_ways_lead_to_the_same_check() {
+        for len in 0..200_u32 {
+            let bytes: std::vec::Vec<u8> = (0..len).map(|at| (at * 37 + len) as u8).collect();
+            let register = len.wrapping_mul(0x9E37_79B9);
+            assert_eq!(by_table(register, &bytes), by_nibbles(register, &bytes), "{len} bytes");
+        }
     }
 
     #[test]

@@ -12,18 +12,31 @@ use super::buffer::move_up;
 /// The most data bytes in one piece. Its code is 0xFF, and it stands for no zero.
 const MAX_PIECE: usize = 254;
 
-/// Zeros are looked for a word at a time; a byte where code is dear and frames are short.
-#[cfg(target_pointer_width = "64")]
+/// Zeros are looked for a word at a time; byte by byte where code is dear and frames are short.
 type Word = u64;
-#[cfg(not(target_pointer_width = "64"))]
-type Word = u8;
 
 const WORD_LEN: usize = size_of::<Word>();
+pub(super) const IS_WORDWISE: bool = cfg!(target_pointer_width = "64");
 
 /// The most bytes that COBS adds to `len` bytes of data, without the delimiter: ⌈`len` / 254⌉, but
 /// 1 for no data.
 pub const fn overhead(len: usize) -> usize {
     if len == 0 { 1 } else { len.div_ceil(MAX_PIECE) }
+}
+
+/// Encodes a frame for a byte stream in place: `buf[1..=len]` becomes `buf[..n]`, COBS and delimiter included, and `n` is
+/// returned. The counterpart of [`Deframer`](super::Deframer).
+///
+/// `None`, and an unchanged `buf`, when that is too short: it must hold ⌈`len` / 254⌉ + 1 bytes more than the data, or
+/// two more if there are none.
+///
+/// ```
+/// let mut buf = [0, 0x11, 0x22, 0x00, 0x33, 0, 0];
+/// assert_eq!(bowline::wire::encode_frame(&mut buf, 4), Some(6));
+/// assert_eq!(buf[..6], [0x03, 0x11, 0x22, 0x02, 0x33, 0x00]);
+/// ```
+pub fn encode_frame(buf: &mut [u8], len: usize) -> Option<usize> {
+    encode_in_place::<true>(buf, len)
 }
 
 /// Encodes `buf[1..=len]` and returns `n`, such that `buf[..n]` is the frame with its delimiter.
@@ -32,7 +45,7 @@ pub const fn overhead(len: usize) -> usize {
 /// that data of this length can need, whether or not these do. `None` also for 254 bytes or more without a zero, if not
 /// `HAS_LONG_RUNS`: then a part of `buf` has changed.
 pub(crate) fn encode_in_place<const HAS_LONG_RUNS: bool>(buf: &mut [u8], len: usize) -> Option<usize> {
-    let max = len.checked_add(overhead(len))?.checked_add(1)?;
+    let max = len.checked_add(if HAS_LONG_RUNS { overhead(len) } else { 1 })?.checked_add(1)?;
     let frame = buf.get_mut(..max)?;
     let inserted = match encode_short_runs(frame.get_mut(..=len)?) {
         Ok(()) => 0,
@@ -51,7 +64,16 @@ pub(crate) fn encode_in_place<const HAS_LONG_RUNS: bool>(buf: &mut [u8], len: us
 fn encode_short_runs(frame: &mut [u8]) -> Result<(), usize> {
     let mut code = 0;
     let mut base = 1_usize;
-    while let Some(rest) = frame.get(base..).filter(|rest| !rest.is_empty()) {
+    if !IS_WORDWISE {
+        while let Some(byte) = frame.get(base) {
+            if *byte == 0 {
+                set_code(frame, code, base, MAX_PIECE)?;
+                code = base;
+            }
+            base = base.wrapping_add(1);
+        }
+    }
+    while IS_WORDWISE && let Some(rest) = frame.get(base..).filter(|rest| !rest.is_empty()) {
         let mut zeros = Zeros::of(rest);
         while let Some(offset) = zeros.first() {
             let zero = base.wrapping_add(offset);
@@ -155,6 +177,9 @@ fn move_down(bytes: &mut [u8], distance: usize) {
 
 /// Where the first zero of `data` is.
 pub(super) fn first_zero(data: &[u8]) -> Option<usize> {
+    if !IS_WORDWISE {
+        return data.iter().position(|byte| *byte == 0);
+    }
     let (words, _) = data.as_chunks();
     let clean = words.iter().take_while(|word| Zeros::of_word(**word).is_empty()).count();
     let start = clean.wrapping_mul(WORD_LEN);
@@ -163,6 +188,9 @@ pub(super) fn first_zero(data: &[u8]) -> Option<usize> {
 
 /// Where the last zero of `data` is.
 fn last_zero(data: &[u8]) -> Option<usize> {
+    if !IS_WORDWISE {
+        return data.iter().rposition(|byte| *byte == 0);
+    }
     let (_, words) = data.as_rchunks();
     let clean = words.iter().rev().take_while(|word| Zeros::of_word(**word).is_empty()).count();
     let end = data.len().wrapping_sub(clean.wrapping_mul(WORD_LEN));
@@ -213,7 +241,7 @@ impl Zeros {
 }
 
 /// Less than a word, filled up with what is not zero.
-#[inline(never)]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 fn padded(bytes: &[u8]) -> [u8; WORD_LEN] {
     let mut word = [0xFF; WORD_LEN];
     for (to, from) in word.iter_mut().zip(bytes) {

@@ -1,6 +1,6 @@
 //! Frames out of a stream of bytes (`PROTOCOL.md §2`).
 
-use super::cobs::{decode_in_place, first_zero};
+use super::cobs::{IS_WORDWISE, decode_in_place, first_zero};
 use crate::story::{Story, Unreadable, tell};
 
 /// Takes a byte stream apart into frames, in whatever portions it arrives, and decodes their COBS.
@@ -92,6 +92,9 @@ struct Collector {
 impl Collector {
     /// Collects bytes until `room[1..=len]` is a frame, and returns that `len`.
     fn next_frame(&mut self, room: &mut [u8], input: &mut &[u8]) -> Option<usize> {
+        if !IS_WORDWISE {
+            return self.next_frame_bytewise(room, input);
+        }
         while let Some(end) = first_zero(input) {
             let (bytes, rest) = input.split_at_checked(end)?;
             *input = rest.get(1..)?;
@@ -105,17 +108,43 @@ impl Collector {
         None
     }
 
+    /// The same in one go, for small machines.
+    fn next_frame_bytewise(&mut self, room: &mut [u8], input: &mut &[u8]) -> Option<usize> {
+        while let Some((byte, rest)) = input.split_first() {
+            *input = rest;
+            if *byte == 0 {
+                if let Some(len) = self.finish(room) {
+                    return Some(len);
+                }
+            } else if let Some(len) = self.len {
+                self.len = match room.get_mut(len) {
+                    Some(place) => {
+                        *place = *byte;
+                        Some(len.wrapping_add(1))
+                    }
+                    None => self.overlong(len.wrapping_add(1)),
+                };
+            }
+        }
+        None
+    }
+
+    /// The frame, of which `len` bytes have come, is too long.
+    fn overlong(&mut self, len: usize) -> Option<usize> {
+        self.stats.overlong = self.stats.overlong.saturating_add(1);
+        tell(Story::FrameDropped { len, because: Unreadable::Overlong });
+        None
+    }
+
     fn append(&mut self, room: &mut [u8], bytes: &[u8]) {
         let Some(len) = self.len else { return };
         let free = room.get_mut(len..).unwrap_or_default();
         if bytes.len() > free.len() {
-            self.stats.overlong = self.stats.overlong.saturating_add(1);
-            tell(Story::FrameDropped { len: len.saturating_add(bytes.len()), because: Unreadable::Overlong });
-            self.len = None;
+            self.len = self.overlong(len.saturating_add(bytes.len()));
             return;
         }
-        for (to, from) in free.iter_mut().zip(bytes) {
-            *to = *from;
+        if let Some(place) = free.get_mut(..bytes.len()) {
+            place.copy_from_slice(bytes);
         }
         self.len = len.checked_add(bytes.len());
     }

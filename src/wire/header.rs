@@ -32,6 +32,16 @@ pub(crate) struct Header {
     pub(crate) ack: Option<AckField>,
 }
 
+impl AckField {
+    /// Whether the packet `behind` the largest has come.
+    pub(crate) const fn covers(&self, behind: u32) -> bool {
+        let bit = behind.wrapping_sub(1);
+        // On small machines two halves are cheaper than a shift of 64 bits.
+        let half = if bit < 32 { self.bitmap as u32 } else { (self.bitmap >> 32) as u32 };
+        behind == 0 || bit < self.reach && half.wrapping_shr(bit) & 1 != 0
+    }
+}
+
 impl Header {
     /// Reads a header; the reader then stands at the first message.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {

@@ -72,9 +72,12 @@ impl Hello {
         if !is_sane || !reader.is_sound() {
             return Err(HelloError::Malformed);
         }
-        let [echo, session] =
-            [(ECHO, echo), (SESSION, session)].map(|(flag, value)| (flags & flag != 0).then_some(value));
-        Ok(Self { from, echo, session, offer })
+        Ok(Self {
+            from,
+            echo: (flags & ECHO != 0).then_some(echo),
+            session: (flags & SESSION != 0).then_some(session),
+            offer,
+        })
     }
 
     pub(crate) fn write(&self, writer: &mut Writer<'_>) {

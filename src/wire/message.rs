@@ -265,24 +265,28 @@ pub(crate) mod time_to_live {
 
     /// Rounded down.
     pub(crate) fn encode(time: Duration) -> u8 {
-        let millis = time.as_micros_u32() / 1_000;
-        // A value of 16 to 31, shifted by `exponent`.
-        let exponent = 27_u32.saturating_sub(millis.leading_zeros());
-        if exponent >= 15 {
-            return u8::MAX;
+        let micros = time.as_micros_u32();
+        // Bit by bit: on small machines that is cheaper than a division.
+        let mut byte = 0;
+        let mut bit = 0x80;
+        while bit != 0 {
+            if micros_of(byte | bit) <= micros {
+                byte |= bit;
+            }
+            bit >>= 1;
         }
-        let value = millis >> exponent;
-        // Values from 16 on carry an implicit leading bit, so that exponent and value add up.
-        (exponent << 4).saturating_add(value) as u8
+        byte
     }
 
     pub(crate) fn decode(byte: u8) -> Duration {
-        let (high, low) = (byte >> 4, u64::from(byte & 15));
-        let millis = match high.checked_sub(1) {
-            None => low,
-            Some(exponent) => (16 | low) << exponent,
-        };
-        Duration::from_millis(millis)
+        Duration::from_micros(micros_of(byte).into())
+    }
+
+    const fn micros_of(byte: u8) -> u32 {
+        let (exponent, low) = (byte as u32 >> 4, byte as u32 & 15);
+        // From 16 on there is a leading bit that is not told.
+        let millis = if exponent == 0 { low } else { (16 | low) << (exponent - 1) };
+        millis.wrapping_mul(1_000)
     }
 }
 

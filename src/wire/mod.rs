@@ -13,11 +13,13 @@ mod space;
 #[cfg(test)]
 pub(crate) mod vectors;
 
+pub use check::plain_check;
+pub use cobs::encode_frame;
 pub use deframe::{Deframer, DeframerStats};
 pub use describe::{Description, describe};
 
 pub(crate) use buffer::{Reader, Writer};
-pub(crate) use check::{CHECK_LEN, End, Seed, plain_check, session_id, split_check};
+pub(crate) use check::{CHECK_LEN, End, Seed, session_id, split_check};
 pub(crate) use cobs::encode_in_place;
 pub(crate) use header::{AckField, BITMAP_REACH, Header};
 pub(crate) use hello::{Hello, HelloError, Offer, VERSION, VersionRefusal};
@@ -58,7 +60,12 @@ pub const fn frame_len(payload: usize) -> usize {
 /// The longest packet with its check, in bytes, that fits a frame of `frame` bytes.
 pub(crate) const fn packet_len(frame: usize) -> usize {
     let stuffed = frame.saturating_sub(1);
-    stuffed.saturating_sub(stuffed.div_ceil(255))
+    stuffed.saturating_sub(div_ceil_255(stuffed))
+}
+
+/// ⌈n / 255⌉ for n < 2¹⁶, without the division that small machines do not have.
+const fn div_ceil_255(n: usize) -> usize {
+    (((n as u32 + 255) * 257) >> 16) as usize
 }
 
 /// The largest payload, in bytes, that fits a frame of `frame` bytes (`PROTOCOL.md §7.1`).
@@ -73,6 +80,13 @@ const MESSAGE_HEADROOM: usize = 1 + 4 + 1 + 1 + 2 + 1 + CHECK_LEN;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_division_by_255_without_one() {
+        for n in 0..=0xFFFF {
+            assert_eq!(div_ceil_255(n), n.div_ceil(255), "{n}");
+        }
+    }
 
     #[test]
     fn frame_and_payload_sizes_are_inverse() {

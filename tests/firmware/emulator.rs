@@ -118,11 +118,15 @@ fn launch(board: Board, dir: &Path) -> (Child, UnixStream, BufReader<UnixStream>
     let qemu = if board.triple.starts_with("riscv32") { "qemu-system-riscv32" } else { "qemu-system-arm" };
     let mut command = Command::new(qemu);
     command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null());
-    command.args(["-machine", board.machine, "-kernel", "firmware", "-display", "none", "-monitor", "none"]);
+    command.args(["-machine", board.machine, "-display", "none", "-monitor", "none"]);
     command.args(["-chardev", "socket,id=port,path=port", "-serial", "chardev:port", "-qmp", "unix:monitor"]);
     command.args(["-semihosting-config", "enable=on,target=native"]);
     if board.machine == "virt" {
-        command.args(["-bios", "none", "-drive", "if=pflash,unit=1,format=raw,file=flash"]);
+        // With `-kernel` it would start in its flash instead.
+        command.args(["-bios", "none", "-device", "loader,file=firmware"]);
+        command.args(["-drive", "if=pflash,unit=1,format=raw,file=flash"]);
+    } else {
+        command.args(["-kernel", "firmware"]);
     }
     let mut process = command.spawn().expect("QEMU is installed");
     let [port, monitor] = [port, monitor].map(|listener| accept(&listener, &mut process));

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use bowline::wire::Deframer;
 use bowline::{
-    Buffers, Call, Config, Duration, Endpoint, Event, Instant, Message, Notify, Refusal, RequestId, RespondError,
-    Semantics, SendError, Stats, Storage, frame_len,
+    Call, Duration, Endpoint, Event, Instant, Message, Notify, Refusal, RequestId, RespondError, Semantics, SendError,
+    Stats, Storage,
 };
 
 /// What takes the messages out of a frame; it may stop early.
@@ -123,82 +123,5 @@ pub trait AnyDeframer {
 impl<const N: usize> AnyDeframer for Deframer<N> {
     fn next_frame(&mut self, input: &mut &[u8]) -> Option<&mut [u8]> {
         self.next_frame(input)
-    }
-}
-
-/// The sizes that a node may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sizes {
-    /// The smallest frame that the protocol allows, one of everything.
-    Least,
-    /// The crate's defaults, and buffers for publishing.
-    Usual,
-    /// Frames longer than one COBS piece.
-    Wide,
-    /// Many calls in flight.
-    Many,
-    /// Calls others, serves nobody.
-    ClientOnly,
-    /// Serves others, calls nobody.
-    ServerOnly,
-}
-
-/// An endpoint, its deframer, and the size of its largest frame.
-pub struct Parts {
-    pub endpoint: Box<dyn AnyEndpoint>,
-    pub deframer: Box<dyn AnyDeframer>,
-    pub frame_len: usize,
-}
-
-impl Parts {
-    fn new<
-        const PAYLOAD: usize,
-        const CALLS: usize,
-        const REPLIES: usize,
-        const NOTIFY_OUT: usize,
-        const NOTIFY_IN: usize,
-        const PUBLISH: usize,
-        const SENT: usize,
-        const FRAME: usize,
-    >(
-        now: Instant,
-        config: Config,
-    ) -> Parts {
-        const { assert!(FRAME == frame_len(PAYLOAD)) };
-        let buffers = Buffers::<PAYLOAD, CALLS, REPLIES, NOTIFY_OUT, NOTIFY_IN, PUBLISH, SENT>::new();
-        Parts {
-            endpoint: Box::new(Endpoint::new(now, config, buffers)),
-            deframer: Box::new(Deframer::<FRAME>::new()),
-            frame_len: FRAME,
-        }
-    }
-}
-
-impl Sizes {
-    pub const ALL: [Sizes; 6] =
-        [Sizes::Least, Sizes::Usual, Sizes::Wide, Sizes::Many, Sizes::ClientOnly, Sizes::ServerOnly];
-
-    /// Call slots and reply slots.
-    pub fn slots(self) -> (usize, usize) {
-        match self {
-            Sizes::Least => (1, 1),
-            Sizes::Usual => (2, 2),
-            Sizes::Wide => (4, 4),
-            Sizes::Many => (32, 32),
-            Sizes::ClientOnly => (4, 0),
-            Sizes::ServerOnly => (0, 4),
-        }
-    }
-
-    pub fn boot(self, now: Instant, config: Config) -> Parts {
-        // Payload, calls, replies, notifies out and in, publishes, packets on the way; the frame's size.
-        match self {
-            Sizes::Least => Parts::new::<32, 1, 1, 1, 1, 1, 4, 48>(now, config),
-            Sizes::Usual => Parts::new::<48, 2, 2, 2, 1, 1, 12, 64>(now, config),
-            Sizes::Wide => Parts::new::<600, 4, 4, 4, 4, 2, 32, 618>(now, config),
-            Sizes::Many => Parts::new::<100, 32, 32, 16, 16, 4, 128, 116>(now, config),
-            Sizes::ClientOnly => Parts::new::<48, 4, 0, 2, 1, 0, 12, 64>(now, config),
-            Sizes::ServerOnly => Parts::new::<64, 0, 4, 0, 2, 0, 12, 80>(now, config),
-        }
     }
 }

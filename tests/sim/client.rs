@@ -10,7 +10,7 @@ use super::ledger::{Entry, ID_LEN, OneWay, payload};
 use super::rng::Rng;
 
 /// What a node asks of its peer. The probabilities are shares of all actions; what is left over are calls.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Work {
     /// Mean time between two actions, 0 for none at all.
     pub gap: u64,

@@ -3,7 +3,7 @@
 use super::rng::Rng;
 
 /// How a clock misbehaves. The default does not.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClockPlan {
     /// What it shows at the start of the run, in microseconds.
     pub origin: u64,

@@ -1,10 +1,11 @@
 //! One life of a node: the endpoint, the application, and the driver's canonical loop around them, checked at every turn.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use bowline::{Config, Event, Instant, Message, wire};
 
-use super::any::{AnyDeframer, AnyEndpoint, Parts};
+use super::any::{AnyDeframer, AnyEndpoint};
 use super::client::Client;
 use super::clock::Clock;
 use super::context::{At, Context, Doom};
@@ -16,10 +17,13 @@ use super::link::{Link, Offer};
 use super::rng::Rng;
 use super::scenario::Plan;
 use super::server::Server;
+use super::sizes::Parts;
 use super::trace::Sent;
 use super::world::Shared;
 
 mod checks;
+
+use checks::Fed;
 
 pub struct Driver {
     pub endpoint: Box<dyn AnyEndpoint>,
@@ -37,6 +41,8 @@ pub struct Driver {
     frames_taken: u32,
     acks_taken: u32,
     frames_fed: u32,
+    /// Those whose messages were all taken.
+    accepted: HashSet<Vec<u8>>,
     /// When the last of them was fed.
     fed_at: u64,
     initial_round_trip: u64,
@@ -65,6 +71,7 @@ impl Driver {
             frames_taken: 0,
             acks_taken: 0,
             frames_fed: 0,
+            accepted: HashSet::new(),
             fed_at: at.now.as_micros(),
             initial_round_trip: plan.initial_round_trip,
             wake_at: Some(at.time),
@@ -155,12 +162,14 @@ impl Driver {
             return;
         }
         let is_damaged = !shared.known.contains(frame);
+        let as_it_came = frame.to_vec();
         let before = *self.endpoint.stats();
         self.frames_fed += 1;
         self.tell(at);
         let leave = self.rng.chance(self.leave).then(|| self.rng.below(4));
-        self.take_messages(at, frame, leave, shared);
+        let taken = self.take_messages(at, frame, leave, shared);
         let after = *self.endpoint.stats();
+        self.check_acceptance(as_it_came, Fed { before, after, taken, is_whole: leave.is_none() }, shared);
         if after.frames_received != before.frames_received + 1 {
             shared.ledger.broken("a frame was handed in and not counted");
         }
@@ -181,13 +190,15 @@ impl Driver {
         }
     }
 
-    /// Takes the messages out of a frame, all of them or only the first `leave`.
-    fn take_messages(&mut self, at: At, frame: &mut [u8], mut leave: Option<u64>, shared: &mut Shared) {
+    /// Takes the messages out of a frame, all of them or only the first `leave`. Returns how many it took.
+    fn take_messages(&mut self, at: At, frame: &mut [u8], mut leave: Option<u64>, shared: &mut Shared) -> u32 {
+        let mut taken = 0;
         let (endpoint, client, server, mut cx) = self.parts(at, shared);
         let cx = &mut cx;
         endpoint.handle_frame(at.now, frame, &mut |endpoint, message| {
             let place = Place { node: at.node, life: at.life, session: endpoint.stats().sessions };
             let limit = endpoint.max_payload();
+            taken += 1;
             match message {
                 Message::Request { id, key, expires_at, payload } => {
                     let left = expires_at.as_micros().saturating_sub(cx.clamped());
@@ -215,6 +226,7 @@ impl Driver {
             cx.note(|| format!("notified late, {} B", notify.payload.len()));
             cx.ledger.notify_delivered(place, notify.key, notify.payload, limit);
         }
+        taken
     }
 
     fn take_events(&mut self, at: At, shared: &mut Shared) {

@@ -35,6 +35,11 @@ pub fn kind(frame: &[u8]) -> Kind {
     }
 }
 
+/// Whether it carries the check of a session.
+pub fn is_of_session(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|flags| flags & 0x80 != 0)
+}
+
 /// Bytes of ack number and bitmap.
 pub fn ack_len(frame: &[u8]) -> usize {
     let flags = frame.first().copied().filter(|flags| flags & 0x80 != 0).unwrap_or(0);

@@ -77,6 +77,10 @@ pub struct Tally {
     pub damaged: u32,
     /// Damaged frames that passed the check.
     pub undetected: u32,
+    /// Frames that came again after they had been accepted.
+    pub again: u32,
+    /// Requests that had to wait for the handler of an earlier session, and others for which there was no room.
+    pub deferred: u32,
 }
 
 impl Tally {
@@ -95,6 +99,9 @@ impl Tally {
         self.crashes += crashes;
         self.orphans += orphans;
         let Tally { notifies, publishes, sessions, frames, hellos, healed_by_lease, damaged, undetected, .. } = other;
+        let Tally { again, deferred, .. } = other;
+        self.again += again;
+        self.deferred += deferred;
         self.hellos += hellos;
         self.healed_by_lease += healed_by_lease;
         self.notifies += notifies;
@@ -186,6 +193,13 @@ impl Ledger {
         self.check(once && !again, || format!("call {id} took effect twice"));
         let refuted = matches!(ending, Some(Ending::Failed(CallError { executed: Executed::No, .. })));
         self.check(!refuted, || format!("call {id} took effect after its caller was told 'executed: no'"));
+        // The orphan rule: a repetition waits for the handler of the session before.
+        let done = match ending {
+            Some(Ending::Ok) => true,
+            Some(Ending::Failed(error)) => error.executed == Executed::Yes,
+            _ => false,
+        };
+        self.check(!done, || format!("call {id} took effect after its caller was told that it is done"));
     }
 
     /// The caller has a response.

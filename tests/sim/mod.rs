@@ -17,6 +17,7 @@
 #![allow(dead_code, unused_imports)] // each test file uses a part
 
 pub mod any;
+pub mod campaign;
 pub mod client;
 pub mod clock;
 pub mod context;
@@ -31,13 +32,14 @@ pub mod reduce;
 pub mod rng;
 pub mod scenario;
 pub mod server;
+pub mod sizes;
 pub mod swarm;
 pub mod trace;
 pub mod world;
 
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use campaign::{hold_all, hold_all_that_are_left};
 pub use ledger::Tally;
 pub use link::Faults;
 pub use scenario::{Entropy, Plan, Scenario};
@@ -48,6 +50,8 @@ pub use world::World;
 pub struct Failure {
     pub scenario: Box<Scenario>,
     pub broken: String,
+    /// How many were sent until then.
+    pub frames: u32,
     /// The last rows of the trace.
     pub trace: String,
 }
@@ -69,14 +73,14 @@ pub fn run_with(scenario: &Scenario, trace: Trace) -> Result<Tally, Failure> {
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
-            (Some(format!("panicked: {}", text.unwrap_or_default())), Tally::default())
+            (Some(format!("panicked: {}", text.unwrap_or_default())), world.shared.ledger.tally)
         }
     };
     match broken {
         None => Ok(tally),
         Some(broken) => {
             let trace = world.shared.trace.tail(world.time, ROWS);
-            Err(Failure { scenario: Box::new(scenario.clone()), broken, trace })
+            Err(Failure { scenario: Box::new(scenario.clone()), broken, frames: tally.frames, trace })
         }
     }
 }
@@ -86,28 +90,10 @@ pub fn hold(scenario: &Scenario) -> Tally {
     run(scenario).unwrap_or_else(|failure| panic!("{}", failure.explained()))
 }
 
-/// Runs the scenarios of these seeds; at the end, panics with a list of all that failed and a full report of the first.
-pub fn hold_all(seeds: Range<u64>) -> Tally {
-    let mut sum = Tally::default();
-    let mut failures = Vec::new();
-    for seed in seeds {
-        match run(&Scenario::draw(seed)) {
-            Ok(tally) => sum.add(&tally),
-            Err(failure) => failures.push(failure),
-        }
-    }
-    if let Some(first) = failures.first() {
-        let list = failures.iter().map(|failure| format!("  {:>8}  {}", failure.scenario.seed, failure.broken));
-        let list = list.collect::<Vec<_>>().join("\n");
-        panic!("{} seeds failed\n{list}\n\nthe first of them:\n{}", failures.len(), first.explained());
-    }
-    sum
-}
-
 impl Failure {
     /// Everything that helps: what broke, the smallest scenario that still breaks, and how its run ended.
     pub fn explained(&self) -> String {
-        let reduced = reduce::reduce(&self.scenario, &self.broken);
+        let reduced = reduce::reduce(self);
         let failure = run_with(&reduced, Trace::open()).err();
         let (broken, trace) = failure.map_or_else(Default::default, |failure| (failure.broken, failure.trace));
         let seed = self.scenario.seed;

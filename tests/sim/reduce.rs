@@ -1,11 +1,15 @@
 //! Makes a failing scenario smaller: takes away one fault after the other, as long as it still fails.
 
 use super::clock::ClockPlan;
-use super::run;
 use super::scenario::{Plan, Scenario};
 use super::server::Service;
+use super::sizes::Sizes;
+use super::{Failure, run};
 
-/// What may be taken away, the coarse things first.
+/// Work that is rarer than that never happens within a run.
+const MAX_GAP: u64 = 100_000_000;
+
+/// What may be taken away, the coarse things first. None of them gives back what another one has taken.
 const STEPS: &[fn(&mut Scenario)] = &[
     |s| s.faults = s.faults.each_ref().map(|faults| faults.calmed()),
     |s| s.faults[0] = s.faults[0].calmed(),
@@ -42,11 +46,13 @@ const STEPS: &[fn(&mut Scenario)] = &[
     |s| each_plan(s, |p| p.work.too_large = 0.0),
     |s| each_plan(s, |p| p.work.idempotent = 0.0),
     |s| each_plan(s, |p| p.work.payload = (0, 4)),
-    |s| each_plan(s, |p| p.sizes = Plan::default().sizes),
-    |s| s.stream = !s.stream,
+    |s| each_plan(s, |p| p.sizes = if p.sizes == Sizes::Least { Sizes::Least } else { Sizes::Usual }),
+    |s| each_plan(s, |p| p.sizes = Sizes::Least),
+    |s| each_plan(s, |p| p.work.gap = (2 * p.work.gap).min(MAX_GAP)),
+    |s| s.nodes[0].work.gap = (2 * s.nodes[0].work.gap).min(MAX_GAP),
+    |s| s.nodes[1].work.gap = (2 * s.nodes[1].work.gap).min(MAX_GAP),
+    |s| s.stream = false,
     |s| each_plan(s, |p| p.active = true),
-    |s| s.trouble /= 2,
-    |s| s.trouble /= 2,
     |s| s.trouble /= 2,
     |s| s.trouble = s.trouble * 3 / 4,
 ];
@@ -59,18 +65,58 @@ fn each_plan(scenario: &mut Scenario, change: impl Fn(&mut Plan)) {
     scenario.nodes.iter_mut().for_each(change);
 }
 
+/// Frames that can be looked through.
+const FEW: u32 = 40;
+
+/// Other seeds that are tried for a shorter run.
+const OTHER_SEEDS: u64 = 300;
+
 /// The smallest scenario found that breaks the same promise.
-pub fn reduce(failing: &Scenario, broken: &str) -> Scenario {
-    let same = |scenario: &Scenario| run(scenario).is_err_and(|failure| kind(&failure.broken) == kind(broken));
-    let mut smallest = failing.clone();
-    for step in STEPS {
-        let mut smaller = smallest.clone();
-        step(&mut smaller);
-        if same(&smaller) {
-            smallest = smaller;
+pub fn reduce(failing: &Failure) -> Scenario {
+    let mut reduction = Reduction { failing, smallest: (*failing.scenario).clone(), frames: failing.frames };
+    reduction.take_away();
+    reduction.try_other_seeds();
+    reduction.take_away();
+    reduction.smallest
+}
+
+struct Reduction<'a> {
+    failing: &'a Failure,
+    smallest: Scenario,
+    /// That were sent until it failed.
+    frames: u32,
+}
+
+impl Reduction<'_> {
+    fn take_away(&mut self) {
+        let mut is_progress = true;
+        while is_progress {
+            is_progress = false;
+            for step in STEPS {
+                let mut smaller = self.smallest.clone();
+                step(&mut smaller);
+                is_progress |= smaller != self.smallest && self.accept(smaller, self.frames.max(FEW));
+            }
         }
     }
-    smallest
+
+    /// What is left is chance: with other luck it may come earlier.
+    fn try_other_seeds(&mut self) {
+        for other in 1..=OTHER_SEEDS {
+            let seed = self.failing.scenario.seed.wrapping_add(other << 32);
+            self.accept(Scenario { seed, ..self.smallest.clone() }, self.frames.saturating_sub(1));
+        }
+    }
+
+    /// Whether it fails alike, with at most so many frames.
+    fn accept(&mut self, smaller: Scenario, frames: u32) -> bool {
+        let Err(failure) = run(&smaller) else { return false };
+        let is_alike = kind(&failure.broken) == kind(&self.failing.broken) && failure.frames <= frames;
+        if is_alike {
+            (self.smallest, self.frames) = (smaller, failure.frames);
+        }
+        is_alike
+    }
 }
 
 /// The promise, whatever the numbers in its text.

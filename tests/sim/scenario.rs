@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::any::Sizes;
 use super::client::Work;
 use super::clock::ClockPlan;
 use super::link::Faults;
 use super::server::Service;
+use super::sizes::Sizes;
 
 /// Where a node's incarnation comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Entropy {
 }
 
 /// One node. Times are in microseconds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub sizes: Sizes,
     pub entropy: Entropy,
@@ -71,7 +71,7 @@ impl Default for Plan {
 }
 
 /// A run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     pub seed: u64,
     /// A byte stream, or datagrams.

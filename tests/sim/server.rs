@@ -9,7 +9,7 @@ use super::ledger::Place;
 use super::rng::Rng;
 
 /// How a node's handlers behave. Probabilities are per request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     /// Answered later, after up to `defer_for` microseconds.
     pub defer: f64,
@@ -99,6 +99,9 @@ impl Server {
     ) {
         let place = Place { node: cx.node, life: cx.life, session: endpoint.stats().sessions };
         let Some(id) = cx.ledger.delivered(place, key, payload) else { return };
+        if self.running.iter().any(|handler| handler.id == id) {
+            cx.ledger.broken(format!("request {id} was delivered while a handler of it still runs"));
+        }
         let timeout = cx.ledger.call(id).map_or(0, |entry| entry.timeout);
         // The least that travels is a millisecond.
         if left > timeout.max(1_000) {

@@ -1,12 +1,12 @@
 //! Scenarios drawn from a seed: each its own mix of faults, sizes, speeds and work, most faults absent in most of them.
 
-use super::any::Sizes;
 use super::client::Work;
 use super::clock::ClockPlan;
 use super::link::Faults;
 use super::rng::Rng;
 use super::scenario::{Entropy, Plan, Scenario};
 use super::server::Service;
+use super::sizes::Sizes;
 
 impl Scenario {
     /// The scenario of this seed.
@@ -93,7 +93,7 @@ fn draw_node(rng: &mut Rng, latency: u64) -> Plan {
     let crashes = rng.chance(0.5);
     let crash_every = latency * rng.log_between(10, 2_000);
     Plan {
-        sizes: rng.pick(&Sizes::ALL),
+        sizes: Sizes::draw(rng),
         entropy: if rng.chance(0.3) { Entropy::Counter } else { Entropy::Random },
         active: rng.chance(0.8),
         lease,

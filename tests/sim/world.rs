@@ -193,8 +193,8 @@ impl World {
 
     /// Calls that this node can have under way: both sides must have slots for them.
     fn slots(&self, node: usize) -> usize {
-        let sizes = [0, 1].map(|index| self.nodes[index].plan.sizes.slots());
-        sizes[node].0.min(sizes[1 - node].1)
+        let sizes = [0, 1].map(|index| self.nodes[index].plan.sizes.capacities());
+        sizes[node].calls.min(sizes[1 - node].replies)
     }
 
     pub fn is_settled(&mut self) -> bool {
@@ -235,7 +235,11 @@ impl World {
             let limit = up.endpoint.max_payload();
             let sent = up.client.notifies.clone().rev().find(|number| ledger.notify_fits(sender, *number, limit));
             let got = ledger.notified[1 - sender].last.map(|(number, _)| number);
-            if sent > got {
+            let is_taken = self.nodes[1 - sender].plan.sizes.takes_one_way();
+            if !is_taken && got.is_some() {
+                ledger.broken(format!("notify {got:?} was delivered to a node that takes none"));
+            }
+            if is_taken && sent > got {
                 ledger.broken(format!("after {when}: notify {sent:?} was sent, {got:?} is the last received"));
             }
         }

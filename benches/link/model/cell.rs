@@ -28,6 +28,8 @@ pub enum Load {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
+    /// Nothing else either: nothing is duplicated or reordered.
+    Clean,
     /// Each bit is wrong with a probability of 10⁻⁴, and a frame with a wrong bit does not arrive.
     BitErrors,
     /// The same, but it arrives as it is.
@@ -46,8 +48,8 @@ pub const LOADS: [Load; 3] = [Load::Bulk, Load::Rpc1, Load::Rpc8];
 pub const LINKS: [(&str, u64); 3] = [("u115", 11_520), ("1m", 125_000), ("100m", 12_500_000)];
 pub const LATENCIES: [u64; 3] = [1, 20, 100];
 pub const LOSSES: [u32; 6] = [0, 1, 5, 10, 20, 30];
-const FAULTS: [Fault; 6] =
-    [Fault::BitErrors, Fault::Garble, Fault::Bursts, Fault::Asymmetric, Fault::Latency, Fault::Outage];
+const FAULTS: [Fault; 7] =
+    [Fault::Clean, Fault::BitErrors, Fault::Garble, Fault::Bursts, Fault::Asymmetric, Fault::Latency, Fault::Outage];
 
 impl Load {
     pub const fn name(self) -> &'static str {
@@ -72,6 +74,7 @@ impl Fault {
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "plain",
+            Self::Clean => "clean",
             Self::BitErrors => "ber",
             Self::Garble => "garble",
             Self::Bursts => "bursts",
@@ -79,6 +82,10 @@ impl Fault {
             Self::Latency => "latency",
             Self::Outage => "outage",
         }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        FAULTS.into_iter().chain([Self::None]).find(|fault| fault.name() == name)
     }
 
     pub const fn bit_errors(self) -> Option<f64> {
@@ -94,6 +101,13 @@ impl Fault {
 }
 
 impl Cell {
+    /// Its place in tables.
+    pub fn order(&self) -> (usize, usize, u64, u64, u32) {
+        let place = |name: &str, names: &[&str]| names.iter().position(|other| *other == name).unwrap_or(0);
+        let fault = place(self.fault.name(), &FAULTS.map(Fault::name)) + usize::from(self.fault != Fault::None);
+        (fault, place(self.load.name(), &LOADS.map(Load::name)), self.rate, self.latency_ms, self.loss_pct)
+    }
+
     pub fn link(&self) -> &'static str {
         LINKS.iter().find(|(_, rate)| *rate == self.rate).map_or("?", |(name, _)| name)
     }
@@ -151,6 +165,9 @@ fn all(faults: &[Fault]) -> Vec<Cell> {
             for (_, rate) in LINKS {
                 for latency_ms in LATENCIES {
                     for loss_pct in LOSSES {
+                        if *fault == Fault::Outage && load != Load::Bulk {
+                            continue;
+                        }
                         cells.push(Cell { load, rate, latency_ms, loss_pct, fault: *fault });
                     }
                 }

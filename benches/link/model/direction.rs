@@ -80,6 +80,9 @@ impl Direction {
         self.frames += 1;
         let Some(frame) = self.carry(frame) else { return };
         let at = self.busy_until + self.latency_at(self.busy_until);
+        if self.fault == Fault::Clean {
+            return self.arrive(at, frame);
+        }
         if self.rng.f64() < DUPLICATED {
             let late = at + self.rng.u64(0..=self.lateness);
             self.arrive(late, frame.clone());

@@ -13,8 +13,10 @@ pub struct Amount {
 
 impl Amount {
     pub fn new(cell: &Cell, is_quick: bool) -> Self {
+        if cell.fault == Fault::Outage {
+            return Self { calls: 0, time: if cell.rate < 1_000_000 { 40 } else { 20 } * SECOND };
+        }
         let seconds = match cell.rate {
-            _ if cell.fault == Fault::Outage => 40,
             0..50_000 => 300,
             50_000..1_000_000 => 60,
             // A round trip is 0.2 s at most.

@@ -1,6 +1,6 @@
 //! What comes out of a run.
 
-use super::cell::Cell;
+use super::cell::{Cell, Fault, LOADS, Load};
 
 /// Figures of one run.
 #[derive(Clone, Debug)]
@@ -46,6 +46,40 @@ impl Figures {
             number(Some(self.wire_bytes_per_message)),
             number(self.recovery_ms),
         )
+    }
+}
+
+impl Figures {
+    /// Reads what [`Self::json`] has written.
+    pub fn from_json(line: &str) -> Option<Self> {
+        let text = |key: &str| {
+            let rest = line.split_once(&format!("\"{key}\":"))?.1;
+            Some(rest.split([',', '}']).next()?.trim_matches('"'))
+        };
+        let number = |key: &str| text(key).and_then(|text| text.parse::<f64>().ok());
+        let whole = |key: &str| text(key).and_then(|text| text.parse::<u64>().ok());
+        let load = LOADS.into_iter().find(|load| Some(load.name()) == text("load"))?;
+        let is_bulk = load == Load::Bulk;
+        // Calls that stalled have no latency.
+        let latency = |key| (!is_bulk).then(|| number(key).unwrap_or(f64::INFINITY));
+        Some(Self {
+            protocol: text("protocol")?.into(),
+            cell: Cell {
+                load,
+                rate: whole("rate")?,
+                latency_ms: whole("latency_ms")?,
+                loss_pct: whole("loss_pct")? as u32,
+                fault: Fault::named(text("fault")?)?,
+            },
+            seed: whole("seed")?,
+            goodput: number("goodput"),
+            p50: latency("p50"),
+            p99: latency("p99"),
+            p999: latency("p999"),
+            wire_bytes_per_message: number("wire_bytes_per_message")?,
+            recovery_ms: number("recovery_ms"),
+            notes: String::new(),
+        })
     }
 }
 

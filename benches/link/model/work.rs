@@ -105,16 +105,16 @@ impl Work {
         quantile(&self.latencies, part) as f64 / unit as f64
     }
 
-    /// How long after the outage the messages of half a second came as fast as before it.
+    /// How much time was lost after the end of the outage: what arrived from then on would have taken so much less at the
+    /// usual goodput.
     pub fn recovery(&self) -> Option<Nanos> {
-        const SPAN: usize = (SECOND / 2 / SLICE) as usize;
-        let (from, to) = ((self.amount.warm_up() / SLICE) as usize, (outage(self.amount).0 / SLICE) as usize);
+        let slice = |time: Nanos| (time / SLICE) as usize;
+        let (from, to) = (slice(self.amount.warm_up()), slice(outage(self.amount).0));
+        let (end, last) = (slice(self.outage_end?), slice(self.amount.time));
         let before: u64 = self.slices.get(from..to)?.iter().sum();
-        let usual = before as f64 / (to - from) as f64 * SPAN as f64;
-        let end = (self.outage_end? / SLICE) as usize;
-        let is_usual = |span: &[u64]| span.iter().sum::<u64>() as f64 >= 0.95 * usual;
-        let after = self.slices.get(end..)?.windows(SPAN).position(is_usual)?;
-        Some(after as Nanos * SLICE)
+        let after: u64 = self.slices.get(end..last.min(self.slices.len()))?.iter().sum();
+        let needed = after as f64 / before as f64 * (to - from) as f64;
+        Some((((last - end) as f64 - needed).max(0.0) * SLICE as f64) as Nanos)
     }
 }
 

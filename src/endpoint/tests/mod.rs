@@ -143,6 +143,44 @@ fn a_ping_does_not_make_its_peer_repeat_what_is_under_way() {
 }
 
 #[test]
+fn a_second_copy_replaces_a_lost_first_one_and_draws_no_ack_of_its_own() {
+    let config =
+        |entropy: u64| Config { second_copy: true, ..Config::new(Incarnation::random(entropy << 32 | entropy)) };
+    let pair = || {
+        let mut pair = (1..=2).map(|entropy| Endpoint::new(at(0), config(entropy), Buffers::new()));
+        let (mut a, mut b): (Node, Node) = (pair.next().unwrap(), pair.next().unwrap());
+        talk(&mut a, &mut b, at(0));
+        (a, b)
+    };
+    for lost in [None, Some(0), Some(1)] {
+        let (mut a, mut b) = pair();
+        let call = a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+        let mut requests = frames(&mut a, at(1));
+        assert_eq!(requests.len(), 2);
+        lost.map(|index| requests.remove(index));
+        let mut responses = Vec::new();
+        for request in requests {
+            deliver(&mut b, at(1), &[request]);
+            responses.extend(frames(&mut b, at(1)));
+        }
+        assert_eq!(responses.len(), 2, "each with the ack");
+        assert_eq!(deliver(&mut a, at(1), &responses), [(call, b"cba".to_vec())]);
+    }
+}
+
+#[test]
+fn there_is_no_second_copy_while_something_else_waits() {
+    let config = Config { second_copy: true, ..Config::new(Incarnation::random(1 << 32 | 1)) };
+    let (mut a, mut b): (Node, Node) = (Endpoint::new(at(0), config, Buffers::new()), node(2));
+    talk(&mut a, &mut b, at(0));
+    for _ in 0..2 {
+        a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, &[1; 40]).unwrap();
+    }
+    // One call does not fit beside the other: the first is not repeated, the second is.
+    assert_eq!(frames(&mut a, at(1)).len(), 3);
+}
+
+#[test]
 fn nobody_there_means_unreachable_and_not_executed() {
     let mut a = node(1);
     let call = a.call(at(0), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();

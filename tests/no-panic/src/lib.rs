@@ -3,6 +3,8 @@
 
 #![no_std]
 
+pub mod port;
+
 use core::hint::black_box;
 
 use bowline::typed::{Context, Interface, Reply, Schema};
@@ -117,7 +119,11 @@ pub struct Application {
 }
 
 impl Application {
-    pub fn handle(&mut self, context: &mut Context<'_, Memory>, message: <Machine<'static> as Interface>::Incoming<'_>) {
+    pub fn handle(
+        &mut self,
+        context: &mut Context<'_, Memory>,
+        message: <Machine<'static> as Interface>::Incoming<'_>,
+    ) {
         match message {
             Machine::PayOut(order, reply) => {
                 let left =

@@ -1,12 +1,42 @@
 //! What must hold after every turn of the driver's loop.
 
-use bowline::Instant;
+use bowline::{Instant, Stats, wire};
 
 use super::Driver;
 use crate::sim::context::At;
+use crate::sim::frame::is_of_session;
 use crate::sim::world::Shared;
 
+/// What came of a frame that was fed in.
+pub(super) struct Fed {
+    pub before: Stats,
+    pub after: Stats,
+    /// Messages that the application has got.
+    pub taken: u32,
+    /// The application has taken all that it was offered.
+    pub is_whole: bool,
+}
+
 impl Driver {
+    /// The replay window (`PROTOCOL.md §5.2`): a packet that was accepted once is dropped when it comes again, and says nothing
+    /// to the application.
+    pub(super) fn check_acceptance(&mut self, frame: Vec<u8>, fed: Fed, shared: &mut Shared) {
+        let drops = fed.after.dropped.sum() - fed.before.dropped.sum();
+        let deferred = fed.after.deferred - fed.before.deferred;
+        shared.ledger.tally.deferred += deferred;
+        if self.accepted.contains(&frame) {
+            shared.ledger.tally.again += 1;
+            if drops == 0 || fed.taken > 0 {
+                let what = wire::describe(&frame);
+                shared
+                    .ledger
+                    .broken(format!("{what} was accepted twice, {} of its messages were delivered again", fed.taken));
+            }
+        } else if is_of_session(&frame) && drops == 0 && deferred == 0 && fed.is_whole {
+            self.accepted.insert(frame);
+        }
+    }
+
     /// A frame that comes alone, to a node that owes nothing for earlier ones, draws one answer at most.
     pub(super) fn check_reflexes(&mut self, is_alone: bool, reflexes: u32, shared: &mut Shared) {
         let round_trip = self.endpoint.round_trip().map_or(0, |time| time.as_micros()).max(self.initial_round_trip);

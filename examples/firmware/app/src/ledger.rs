@@ -6,7 +6,7 @@
 //! a record, which the host has done or has not done, whatever happens to the board.
 
 use semihosting::fs::{File, OpenOptions};
-use semihosting::io::Write as _;
+use semihosting::io::{Seek as _, SeekFrom, Write as _};
 
 use crate::interface::Order;
 
@@ -16,7 +16,10 @@ pub struct Ledger(Option<File>);
 impl Ledger {
     /// Opens it, at each start of the board.
     pub fn open() -> Self {
-        Self(OpenOptions::new().append(true).create(true).open(c"ledger").ok())
+        // Of the modes that semihosting knows, the one that appends is named by all three. QEMU 7.2 takes it for one that
+        // writes from the beginning, hence the seek.
+        let file = OpenOptions::new().write(true).append(true).create(true).open(c"ledger");
+        Self(file.and_then(|mut file| file.seek(SeekFrom::End(0)).map(|_| file)).ok())
     }
 
     /// The effect. Says whether it has happened.

@@ -47,7 +47,7 @@ pub fn run(port: impl Port, incarnation: Incarnation, mut idle: impl FnMut(Optio
         let mut context = node.context();
         let now = context.now();
         mechanism.borrow_mut().turn(now, &mut context);
-        let (node, motor) = (node.poll(), mechanism.borrow().deadline());
-        idle(node.into_iter().chain(motor).min());
+        let (node, motors) = (node.poll(), mechanism.borrow().deadline());
+        idle(node.into_iter().chain(motors).min());
     }
 }

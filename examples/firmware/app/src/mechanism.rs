@@ -26,15 +26,16 @@ impl<S: Storage> Answers for Context<'_, S> {
     }
 }
 
-/// Coins, ledger and motor.
+/// Coins, ledger and motors.
 pub struct Mechanism {
     ledger: Ledger,
     coins: u32,
-    running: Option<Running>,
+    /// As many as there can be requests at a time.
+    motors: [Option<Run>; 2],
 }
 
-/// The motor runs, and somebody waits for the answer.
-struct Running {
+/// A motor runs, and somebody waits for the answer.
+struct Run {
     until: Instant,
     reply: Reply<PayOut>,
     receipt: Receipt,
@@ -43,30 +44,36 @@ struct Running {
 impl Mechanism {
     /// As it is when the board starts: filled up.
     pub fn new() -> Self {
-        Self { ledger: Ledger::open(), coins: 1_000_000, running: None }
+        Self { ledger: Ledger::open(), coins: 1_000_000, motors: [None, None] }
     }
 
     /// A message of the host.
     pub fn handle(&mut self, now: Instant, answers: &mut impl Answers, message: Dispenser) {
         match message {
             Dispenser::Level((), reply) => answers.reply(reply, &self.coins),
-            Dispenser::PayOut(_, reply) if self.running.is_some() => answers.refuse(reply, Refusal::Busy),
-            Dispenser::PayOut(order, reply) => match self.pay_out(&order) {
-                Ok(receipt) => self.running = Some(Running { until: now + MOTOR, reply, receipt }),
-                Err(fault) => answers.reply(reply, &Err(fault)),
-            },
+            Dispenser::PayOut(order, reply) => {
+                let Some(motor) = self.motors.iter().position(Option::is_none) else {
+                    return answers.refuse(reply, Refusal::Busy);
+                };
+                match self.pay_out(&order) {
+                    Ok(receipt) => self.motors[motor] = Some(Run { until: now + MOTOR, reply, receipt }),
+                    Err(fault) => answers.reply(reply, &Err(fault)),
+                }
+            }
         }
     }
 
     /// When to call [`Self::turn`].
     pub fn deadline(&self) -> Option<Instant> {
-        self.running.as_ref().map(|running| running.until)
+        self.motors.iter().flatten().map(|run| run.until).min()
     }
 
-    /// Stops the motor when it has run for long enough, and answers.
+    /// Stops the motors that have run for long enough, and answers.
     pub fn turn(&mut self, now: Instant, answers: &mut impl Answers) {
-        if let Some(Running { reply, receipt, .. }) = self.running.take_if(|running| running.until <= now) {
-            answers.reply(reply, &Ok(receipt));
+        for motor in &mut self.motors {
+            if let Some(Run { reply, receipt, .. }) = motor.take_if(|run| run.until <= now) {
+                answers.reply(reply, &Ok(receipt));
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! The dispenser on lm3s6965evb, with embassy: the link is one future, the motor another.
+//! The dispenser on lm3s6965evb, with embassy: the link is one future, the motors another.
 //!
 //! Like the firmware without embassy, it has no source of entropy and stays quiet after its start.
 
@@ -64,15 +64,16 @@ async fn main(_spawner: Spawner) {
         },
         |_event| {},
     );
-    let motor = async {
+    let motors = async {
         loop {
-            started.wait().await;
             let deadline = mechanism.borrow().deadline();
-            if let Some(until) = deadline {
-                Timer::at(embassy_time::Instant::from_micros(until.as_micros())).await;
-                mechanism.borrow_mut().turn(now(), &mut Task(&link));
+            match deadline {
+                // All run for the same time, so one that starts meanwhile does not stop sooner.
+                Some(until) => Timer::at(embassy_time::Instant::from_micros(until.as_micros())).await,
+                None => started.wait().await,
             }
+            mechanism.borrow_mut().turn(now(), &mut Task(&link));
         }
     };
-    join(serve, motor).await;
+    join(serve, motors).await;
 }

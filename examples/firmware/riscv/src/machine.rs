@@ -8,8 +8,12 @@ const MTIME: usize = 0x0200_BFF8;
 /// When the timer's interrupt is pending.
 const MTIMECMP: usize = 0x0200_4000;
 
-/// How long to sleep at most: the port's 16 bytes are full after 1.4 ms at 115 200 baud.
-const TICK: Duration = Duration::from_millis(1);
+/// The interrupt controller: the priority of the port's interrupt, which is number 10, and what reaches the processor.
+const PORT_PRIORITY: usize = 0x0C00_0000 + 4 * 10;
+const ENABLED: usize = 0x0C00_2000;
+
+/// How long to sleep at most, so that the alarm never overflows.
+const LONGEST: Duration = Duration::from_secs(60);
 
 pub fn read(address: usize) -> u32 {
     // SAFETY: a register of a peripheral, or a word of flash, that only the caller uses.
@@ -34,18 +38,24 @@ pub fn now() -> Instant {
     Instant::from_micros(ticks() / 10)
 }
 
-/// Sleeps until then, for a tick at most.
-pub fn idle(until: Option<Instant>) {
-    let now = now();
-    let latest = now + TICK;
-    let until = until.map_or(latest, |until| until.min(latest));
-    if until > now {
-        let alarm = until.as_micros() * 10;
-        write(MTIMECMP + 4, u32::MAX);
-        write(MTIMECMP, alarm as u32);
-        write(MTIMECMP + 4, (alarm >> 32) as u32);
-        // SAFETY: interrupts are masked and stay so; one that is pending ends `wfi`.
-        unsafe { mie::set_mtimer() };
-        riscv::asm::wfi();
+/// Lets the timer and the port end a `wfi`. Interrupts stay masked: there are no handlers.
+pub fn start() {
+    write(PORT_PRIORITY, 1);
+    write(ENABLED, 1 << 10);
+    // SAFETY: as long as they are masked they do nothing but to be pending.
+    unsafe {
+        mie::set_mtimer();
+        mie::set_mext();
     }
+}
+
+/// Sleeps until then. Bytes in the port are an interrupt that stays pending until they are read.
+pub fn idle(until: Option<Instant>) {
+    let latest = now() + LONGEST;
+    let alarm = until.map_or(latest, |until| until.min(latest)).as_micros() * 10;
+    // It may have come already: then it is pending at once.
+    write(MTIMECMP + 4, u32::MAX);
+    write(MTIMECMP, alarm as u32);
+    write(MTIMECMP + 4, (alarm >> 32) as u32);
+    riscv::asm::wfi();
 }

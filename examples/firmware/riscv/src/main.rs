@@ -17,6 +17,7 @@ use serial::Serial;
 
 #[entry]
 fn main() -> ! {
+    machine::start();
     // 0x7276 is any number that the host does not have.
     let incarnation = Incarnation::boot_counter(0x7276, boots::count());
     run(Uart::new(Serial::start(), machine::now), incarnation, machine::idle)

@@ -1,4 +1,4 @@
-//! The machine's port, a 16550, polled.
+//! The machine's port, a 16550. Its interrupt only ends the processor's sleep.
 
 use core::convert::Infallible;
 
@@ -6,6 +6,8 @@ use embedded_io::{ErrorType, Read, ReadReady, Write};
 
 /// Data.
 const DATA: usize = 0x1000_0000;
+/// Which interrupts are wanted.
+const INTERRUPTS: usize = 0x1000_0001;
 /// Control of the memory of 16 bytes each way.
 const FIFO: usize = 0x1000_0002;
 /// Line control.
@@ -34,6 +36,8 @@ impl Serial {
         write(LINE, 3);
         // On, and empty.
         write(FIFO, 7);
+        // There are bytes.
+        write(INTERRUPTS, 1);
         Self
     }
 }

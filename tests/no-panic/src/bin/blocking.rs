@@ -8,50 +8,15 @@ use core::hint::black_box;
 use bowline::drivers::blocking::{Frames, Node};
 use bowline::drivers::uart::Uart;
 use bowline::{Config, Incarnation, frame_len};
-use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write};
+use no_panic::port::Any;
 use no_panic::{Application, Level, Machine, Name, PayOut, Position, SetClock, SetMode};
 use no_panic::{Memory, any, any_mode, any_order, any_text, command, now, timeout};
-
-/// A port of which nothing is known, not even that it keeps the rules.
-struct Port;
-
-impl ErrorType for Port {
-    type Error = ErrorKind;
-}
-
-fn any_len() -> Result<usize, ErrorKind> {
-    if any() == 0 { Ok(any() as usize) } else { Err(ErrorKind::Other) }
-}
-
-impl Read for Port {
-    fn read(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
-        black_box(buf);
-        any_len()
-    }
-}
-
-impl ReadReady for Port {
-    fn read_ready(&mut self) -> Result<bool, ErrorKind> {
-        any_len().map(|len| len == 0)
-    }
-}
-
-impl Write for Port {
-    fn write(&mut self, buf: &[u8]) -> Result<usize, ErrorKind> {
-        black_box(buf);
-        any_len()
-    }
-
-    fn flush(&mut self) -> Result<(), ErrorKind> {
-        any_len().map(|_| ())
-    }
-}
 
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
     let config = Config::new(Incarnation::random(u64::from(any())));
     let mut application = Application::default();
-    let port = Uart::new(Port, now).with_idle(|until| {
+    let port = Uart::new(Any, now).with_idle(|until| {
         black_box(until);
     });
     let mut node = Node::new(port, config, Memory::new(), Frames::<{ frame_len(48) }>::new())

@@ -1,0 +1,60 @@
+//! What a call, a message and a frame cost the processor: both ends in one process, without a link. How, and what came
+//! out, is told in `docs/performance.md`.
+//!
+//! `cargo bench --bench cpu -- [--peers] [--json]`
+
+mod codec;
+mod exchange;
+mod node;
+mod report;
+
+use std::process::Command;
+
+use exchange::Load;
+use node::{Node, Sizes};
+use report::Figure;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let Some(unknown) = args.iter().find(|arg| !["--peers", "--json"].contains(&arg.as_str())) {
+        eprintln!("{unknown} is none of --peers and --json");
+        std::process::exit(2);
+    }
+    let mut figures = bowline();
+    figures.extend(codec::figures());
+    if args.iter().any(|arg| arg == "--peers") {
+        figures.extend(peers());
+    }
+    if args.iter().any(|arg| arg == "--json") {
+        figures.iter().for_each(|figure| println!("{}", figure.to_json()));
+    } else {
+        print!("{}", report::table(&figures));
+    }
+}
+
+/// bowline, configured as a server: the figures of each load, and of windows that grow.
+fn bowline() -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for load in Load::ALL {
+        let nanos = exchange::measure(load, || [1, 2].map(|seed| Box::new(Node::new(seed, Sizes::of(load))) as _));
+        figures.push(Figure::new("bowline", load.name(), nanos));
+    }
+    for window in [8, 64, 512, 4_096, 20_000] {
+        let sizes = Sizes::window(window);
+        let nanos = exchange::measure_window(window, || [1, 2].map(|seed| Box::new(Node::new(seed, sizes)) as _));
+        figures.push(Figure::new("bowline", &format!("message, {window} under way"), nanos));
+    }
+    figures
+}
+
+/// The other protocols, measured in the same way by the package that depends on them.
+fn peers() -> Vec<Figure> {
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--release", "--package", "bowline-peers", "--bin", "cpu", "--manifest-path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("its output is text");
+    text.lines().map(|line| Figure::from_json(line).expect("a figure a line")).collect()
+}
