@@ -128,9 +128,9 @@ impl Soonest {
         self.or_in(micros.saturating_sub(since.elapsed_micros(now)));
     }
 
-    /// One more timer: `micros` from now.
+    /// One more timer: `micros` from now. One that is too far away to be counted is looked after before it is due.
     pub(crate) fn or_in(&mut self, micros: u32) {
-        self.0 = self.0.min(micros);
+        self.0 = self.0.min(micros.min(Self::NONE.0 - 1));
     }
 
     /// When it is, if there is any.
@@ -174,6 +174,8 @@ mod tests {
         let now = Instant::from_micros(1_000);
         let mut soonest = Soonest::NONE;
         assert_eq!(soonest.at(now), None);
+        soonest.or_in(u32::MAX);
+        assert_eq!(soonest.at(now), Some(Instant::from_micros(1_000 + u64::from(u32::MAX) - 1)));
         soonest.or(now.stamp(), Instant::from_micros(900).stamp(), 250);
         soonest.or_in(200);
         assert_eq!(soonest.at(now), Some(Instant::from_micros(1_150)));
