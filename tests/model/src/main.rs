@@ -80,6 +80,7 @@ fn arguments() -> Result<(Vec<Scope>, Option<Duration>), lexopt::Error> {
             Value(name) => match name.string()?.as_str() {
                 "short" => chosen.extend(scopes::short()),
                 "long" => chosen.extend(scopes::long()),
+                "probe" => chosen.extend(scopes::probes()),
                 "all" => chosen.extend(scopes::short().into_iter().chain(scopes::long())),
                 "list" => {
                     for scope in scopes::short().into_iter().chain(scopes::long()) {
