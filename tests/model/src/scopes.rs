@@ -108,7 +108,7 @@ pub fn short() -> Vec<Scope> {
             about: "both sides lose the other for longer than the lease",
             calls: ONE,
             is_prompt: true,
-            bounds: Bounds { ticks: [1, 1], sleeps: [1, 1], ..NONE },
+            bounds: Bounds { ticks: [1, 0], sleeps: [1, 1], ..NONE },
             ..BASE
         },
         Scope {
