@@ -1,0 +1,124 @@
+//! Frames and the network: whatever was sent may come at any later moment, any number of times, or never.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use bowline::wire::describe;
+
+use crate::canonical::Canonical;
+
+/// A frame on its way, and what its sender was when it went out.
+#[derive(Debug)]
+pub struct Frame {
+    pub bytes: Vec<u8>,
+    pub life: u8,
+    /// The session that it belongs to; `None` for a HELLO.
+    pub session: Option<u32>,
+    hash: u64,
+}
+
+impl Frame {
+    pub fn new(bytes: &[u8], life: u8, session: Option<u32>) -> Self {
+        let mut hasher = Canonical::new(0);
+        (bytes, life, session).hash(&mut hasher);
+        Self { bytes: bytes.to_vec(), life, session, hash: hasher.finish() }
+    }
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.session {
+            Some(session) => write!(f, "[life {}, session {session:08x}] {}", self.life, describe(&self.bytes)),
+            None => write!(f, "[life {}] {}", self.life, describe(&self.bytes)),
+        }
+    }
+}
+
+/// The frames towards one side.
+///
+/// The latest ones may all come. Older ones are gone, but for those that the checker chose to remember while they were
+/// young: these may come for ever.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    latest: Vec<Arc<Frame>>,
+    remembered: Vec<Arc<Frame>>,
+}
+
+impl Network {
+    /// `reach` is how many of the latest frames may still come.
+    pub fn send(&mut self, frame: Frame, reach: usize) {
+        // A frame that is said again is the same one.
+        self.latest.retain(|other| other.hash != frame.hash);
+        if self.latest.len() >= reach {
+            self.latest.remove(0);
+        }
+        self.latest.push(Arc::new(frame));
+    }
+
+    pub fn get(&self, index: usize) -> Option<&Arc<Frame>> {
+        self.latest.iter().chain(&self.remembered).nth(index)
+    }
+
+    pub fn len(&self) -> usize {
+        self.latest.len() + self.remembered.len()
+    }
+
+    /// The frames that may be remembered, but are not yet.
+    pub fn forgettable(&self) -> impl Iterator<Item = usize> {
+        let is_remembered = |frame: &Frame| self.remembered.iter().any(|other| other.hash == frame.hash);
+        (0..self.latest.len()).filter(move |index| !is_remembered(&self.latest[*index]))
+    }
+
+    pub fn remember(&mut self, index: usize) {
+        let frame = Arc::clone(&self.latest[index]);
+        let at = self.remembered.partition_point(|other| other.hash < frame.hash);
+        self.remembered.insert(at, frame);
+    }
+
+    /// Takes the oldest frame off.
+    pub fn take_first(&mut self) -> Option<Arc<Frame>> {
+        (!self.latest.is_empty()).then(|| self.latest.remove(0))
+    }
+
+    /// What was sent since `before`.
+    pub fn news<'n>(&'n self, before: &'n Self) -> impl Iterator<Item = &'n Frame> {
+        let is_new = |frame: &&Arc<Frame>| !before.latest.iter().any(|other| other.hash == frame.hash);
+        self.latest.iter().filter(is_new).map(|frame| &**frame)
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Hash for Network {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for frames in [&self.latest, &self.remembered] {
+            state.write_usize(frames.len());
+            frames.iter().for_each(|frame| state.write_u64(frame.hash));
+        }
+    }
+}
+
+/// What a payload says: that it calls, or answers, this call.
+pub fn payload(tag: &[u8; 4], id: u8) -> [u8; 5] {
+    let [a, b, c, d] = *tag;
+    [a, b, c, d, id]
+}
+
+/// The call that a payload speaks of.
+pub fn tagged(tag: &[u8; 4], payload: &[u8]) -> Option<u8> {
+    match payload.strip_prefix(tag) {
+        Some([id]) => Some(*id),
+        _ => None,
+    }
+}
+
+/// The calls that a frame carries.
+pub fn calls_in(frame: &[u8]) -> impl Iterator<Item = u8> {
+    frame.windows(5).filter_map(|bytes| tagged(CALL, bytes))
+}
+
+pub const CALL: &[u8; 4] = b"CALL";
+pub const DONE: &[u8; 4] = b"DONE";

@@ -1,0 +1,148 @@
+//! What has really happened to each call, which no node can see, and whether what callers were told agrees with it.
+
+use bowline::{CallError, Executed, Reason, Semantics};
+
+/// Calls that a scope can have.
+pub const MAX_CALLS: usize = 6;
+/// The calls that prove that the link has healed come after them, one from each side.
+pub const PROOFS: [u8; 2] = [MAX_CALLS as u8, MAX_CALLS as u8 + 1];
+
+/// A promise that was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Broken {
+    RanTwice,
+    WrongReply,
+    OkWithoutEffect,
+    NoWithEffect,
+    MaybeAlthoughKnown,
+    OldFrameHadEffect,
+    LiveSessionTornDown,
+    EndedLate,
+    Invariant,
+}
+
+/// What a caller was told in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Ok,
+    Failed(Executed),
+    /// The caller has crashed.
+    NobodyAsks,
+}
+
+/// The truth about one call.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+pub struct Entry {
+    outcome: Option<Outcome>,
+    /// The session in which a port was given it last.
+    sent_in: Option<u32>,
+    /// Whether it was given to a port in another session before.
+    was_sent_before: bool,
+    /// The session in which it was last handed to the application that is to run it.
+    run_in: Option<u32>,
+    effects: u8,
+}
+
+/// The truth about all calls.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+pub struct Ledger {
+    entries: [Entry; MAX_CALLS + 2],
+    /// Calls that were made, in the order of the scope.
+    pub made: u8,
+    pub broken: Option<Broken>,
+}
+
+/// What a caller has seen when a call fails.
+#[derive(Clone, Copy)]
+pub struct Seen {
+    pub session: Option<u32>,
+    /// Whether a frame has just come in the session that still goes on: only then there can be a word of the server.
+    pub is_word: bool,
+}
+
+impl Ledger {
+    pub fn outcome(&self, id: u8) -> Option<Outcome> {
+        self.entries[usize::from(id)].outcome
+    }
+
+    pub fn effects(&self, id: u8) -> u8 {
+        self.entries[usize::from(id)].effects
+    }
+
+    pub fn breaks(&mut self, broken: Broken) {
+        self.broken.get_or_insert(broken);
+    }
+
+    /// A port was given a frame with the call.
+    pub fn sent(&mut self, id: u8, session: u32) {
+        let entry = &mut self.entries[usize::from(id)];
+        entry.was_sent_before |= entry.sent_in.is_some_and(|before| before != session);
+        entry.sent_in = Some(session);
+    }
+
+    /// The application is to run it.
+    pub fn runs(&mut self, id: u8, semantics: Semantics, session: u32) {
+        let entry = &mut self.entries[usize::from(id)];
+        let ran = entry.run_in.replace(session);
+        let may_run = match semantics {
+            Semantics::AtMostOnce => ran.is_none(),
+            Semantics::Idempotent => ran != Some(session),
+        };
+        if !may_run {
+            self.breaks(Broken::RanTwice);
+        }
+    }
+
+    /// It takes effect.
+    pub fn takes_effect(&mut self, id: u8) {
+        let entry = &mut self.entries[usize::from(id)];
+        entry.effects = entry.effects.saturating_add(1);
+        if entry.outcome == Some(Outcome::Failed(Executed::No)) {
+            self.breaks(Broken::NoWithEffect);
+        }
+    }
+
+    pub fn succeeded(&mut self, id: u8, answered: Option<u8>, semantics: Semantics) {
+        if answered != Some(id) {
+            self.breaks(Broken::WrongReply);
+        }
+        let effects = self.effects(id);
+        if effects == 0 || semantics == Semantics::AtMostOnce && effects != 1 {
+            self.breaks(Broken::OkWithoutEffect);
+        }
+        self.ended(id, Outcome::Ok);
+    }
+
+    pub fn failed(&mut self, id: u8, error: CallError, seen: Seen) {
+        let entry = self.entries[usize::from(id)];
+        let was_sent = entry.sent_in.is_some();
+        let was_sent_elsewhere = was_sent && (entry.was_sent_before || entry.sent_in != seen.session);
+        // Where both sides hold the session, the server's word is the truth, unless an earlier server has it as well.
+        let is_known = !was_sent || seen.is_word && !was_sent_elsewhere;
+        match error.executed {
+            Executed::No if entry.effects > 0 => self.breaks(Broken::NoWithEffect),
+            // True perhaps, but nobody could know.
+            Executed::No if !is_known => self.breaks(Broken::NoWithEffect),
+            Executed::Maybe if is_known => self.breaks(Broken::MaybeAlthoughKnown),
+            Executed::Yes if entry.effects == 0 => self.breaks(Broken::OkWithoutEffect),
+            _ => {}
+        }
+        debug_assert!(error.reason != Reason::Full);
+        self.ended(id, Outcome::Failed(error.executed));
+    }
+
+    /// The number may be used again.
+    pub fn forget(&mut self, id: u8) {
+        self.entries[usize::from(id)] = Entry::default();
+    }
+
+    pub fn caller_crashed(&mut self, id: u8) {
+        self.ended(id, Outcome::NobodyAsks);
+    }
+
+    fn ended(&mut self, id: u8, outcome: Outcome) {
+        if self.entries[usize::from(id)].outcome.replace(outcome).is_some() {
+            self.breaks(Broken::WrongReply);
+        }
+    }
+}

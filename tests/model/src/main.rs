@@ -1,0 +1,103 @@
+//! Model checking of the shipped code: both ends of a link, in every order of events, within stated bounds.
+//!
+//! ```sh
+//! cd tests/model
+//! cargo run --release              # the short form: each scope to its end, in a minute or two
+//! cargo run --release -- long      # more than 100 million states, about half an hour on two cores, 4 GB
+//! cargo run --release -- handshake # one scope; `list` shows all
+//! ```
+//!
+//! **A state** is two `bowline::Endpoint`s with their memory (the very code that is shipped), the application on both
+//! sides, the frames under way, and a ledger of what has really happened, which no node can see. `stateright` walks
+//! through all of them depth-first and keeps a 64-bit hash of each: two different states that share one would hide what
+//! lies behind the second, with a chance of 3 in 10 000 at 100 million states.
+//!
+//! **An action** is one thing that can happen: a frame comes (any of those under way, again if it has come before, or
+//! never), a node's clock moves on and its timers fire, a node oversleeps its lease, crashes and boots, a call is made
+//! or given up, a handler takes effect and answers, refuses, or goes on running, a port is slow or refuses a frame.
+//!
+//! **Time**: each node has a clock of its own, which moves in turns as long as a probe interval, independently of the
+//! other's. Round trips are not measured: frames come while the clock has just been set back, and the library then
+//! believes no measurement. Moments count by their distance from now. **Numbers** wrap early (`src/wire/space.rs` of
+//! the library): a byte carries 2 bits of a packet number, the replay window is 2, sequences of calls have 4 values.
+//!
+//! **Promises** are checked in every state (`ledger.rs`, `state.rs`), and that the link heals once faults stop in a
+//! sample of them (`healing.rs`). What breaks one is printed as a list of what happened.
+
+mod canonical;
+mod frame;
+mod healing;
+mod ledger;
+mod node;
+mod report;
+mod scope;
+mod scopes;
+mod state;
+mod trace;
+
+#[cfg(not(bowline_model))]
+compile_error!("build in this directory: its .cargo/config.toml sets what the library has to be built with");
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bowline::Buffers;
+use lexopt::prelude::*;
+use scope::Scope;
+
+type OneSlot = Buffers<32, 1, 1, 0, 0, 0, 3>;
+type TwoSlots = Buffers<32, 2, 2, 0, 0, 0, 5>;
+
+fn main() -> ExitCode {
+    let (scopes, limit) = match arguments() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("{error}\nusage: model [short | long | all | list | SCOPE ...] [--limit SECONDS]");
+            return ExitCode::from(2);
+        }
+    };
+    // An invariant that fails is reported with its trace.
+    std::panic::set_hook(Box::new(|_| ()));
+    report::head();
+    let mut total = report::Total::default();
+    for scope in scopes {
+        total += match scope.slots {
+            1 => report::check::<OneSlot>(scope, limit),
+            _ => report::check::<TwoSlots>(scope, limit),
+        };
+    }
+    report::foot(&total);
+    if total.broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The scopes that are asked for, and how long each may take.
+fn arguments() -> Result<(Vec<Scope>, Option<Duration>), lexopt::Error> {
+    let mut parser = lexopt::Parser::from_env();
+    let (mut chosen, mut limit) = (Vec::new(), None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("limit") => limit = Some(Duration::from_secs(parser.value()?.parse()?)),
+            Value(name) => match name.string()?.as_str() {
+                "short" => chosen.extend(scopes::short()),
+                "long" => chosen.extend(scopes::long()),
+                "probe" => chosen.extend(scopes::probes()),
+                "all" => chosen.extend(scopes::short().into_iter().chain(scopes::long())),
+                "list" => {
+                    for scope in scopes::short().into_iter().chain(scopes::long()) {
+                        println!("{:18} {}", scope.name, scope.about);
+                    }
+                    std::process::exit(0);
+                }
+                name => {
+                    let mut all = scopes::short().into_iter().chain(scopes::long());
+                    chosen.push(all.find(|scope| scope.name == name).ok_or(format!("there is no scope {name}"))?);
+                }
+            },
+            other => return Err(other.unexpected()),
+        }
+    }
+    if chosen.is_empty() {
+        chosen = scopes::short();
+    }
+    Ok((chosen, limit))
+}

@@ -1,0 +1,262 @@
+//! The bounded spaces that are searched. The short ones are searched to their end at each change of the code; the long
+//! ones by command.
+
+use bowline::Semantics::{self, AtMostOnce, Idempotent};
+
+use crate::scope::{Bounds, Scope, Side};
+
+/// A caller that relies on each of the two semantics, and needs a slot again.
+const THREE: &[(Side, Semantics)] = &[(Side::A, AtMostOnce), (Side::A, Idempotent), (Side::A, AtMostOnce)];
+const TWO: &[(Side, Semantics)] = &[(Side::A, Idempotent), (Side::A, AtMostOnce)];
+const ONE: &[(Side, Semantics)] = &[(Side::A, AtMostOnce)];
+const REPEATABLE: &[(Side, Semantics)] = &[(Side::A, Idempotent)];
+/// More calls than there are sequences.
+const SIX: &[(Side, Semantics)] = &[(Side::A, AtMostOnce); 6];
+const EACH_WAY: &[(Side, Semantics)] = &[(Side::A, AtMostOnce), (Side::B, AtMostOnce)];
+
+const NONE: Bounds = Bounds {
+    crashes: [0, 0],
+    ticks: [0, 0],
+    sleeps: [0, 0],
+    cancels: 0,
+    refusals: 0,
+    memories: [0, 0],
+    rejects: 0,
+    closes: 0,
+};
+
+/// One slot, in a session; the two latest frames each way may come at any time; handlers take their time.
+const BASE: Scope = Scope {
+    name: "",
+    about: "",
+    slots: 1,
+    calls: ONE,
+    bounds: NONE,
+    reach: 2,
+    is_connected: true,
+    is_prompt: false,
+    is_lazy: false,
+    acks_at_once: true,
+    without_entropy: None,
+    heals_each: 16,
+};
+
+const BOOT: Scope = Scope { is_connected: false, calls: &[], ..BASE };
+
+/// A minute or two.
+pub fn short() -> Vec<Scope> {
+    vec![
+        Scope {
+            name: "handshake",
+            about: "from boot, A crashes, the three latest frames may come",
+            reach: 3,
+            bounds: Bounds { crashes: [1, 0], ticks: [1, 1], ..NONE },
+            ..BOOT
+        },
+        Scope {
+            name: "both-crash",
+            about: "from boot, both crash",
+            bounds: Bounds { crashes: [1, 1], ticks: [1, 1], ..NONE },
+            ..BOOT
+        },
+        Scope {
+            name: "slots",
+            about: "2 slots, 3 calls, a server that answers late or never",
+            slots: 2,
+            calls: THREE,
+            acks_at_once: false,
+            bounds: Bounds { ticks: [1, 1], ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "deadlines",
+            about: "a call that passes its deadline or is given up",
+            calls: ONE,
+            bounds: Bounds { ticks: [4, 0], cancels: 1, ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "refusals",
+            about: "a call is given up, or refused",
+            calls: ONE,
+            bounds: Bounds { ticks: [1, 1], cancels: 1, refusals: 1, ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "server-crash",
+            about: "2 calls, the server crashes",
+            calls: TWO,
+            bounds: Bounds { crashes: [0, 1], ticks: [1, 1], ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "client-crash",
+            about: "2 calls, the client crashes",
+            calls: TWO,
+            bounds: Bounds { crashes: [1, 0], ticks: [1, 1], ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "twice-sent",
+            about: "a repeatable call that outlives a session and passes its deadline in the next",
+            calls: REPEATABLE,
+            bounds: Bounds { crashes: [0, 1], ticks: [3, 0], ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "lost-peer",
+            about: "both sides lose the other for longer than the lease",
+            calls: ONE,
+            is_prompt: true,
+            bounds: Bounds { ticks: [1, 0], sleeps: [1, 1], ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "wrapped",
+            about: "6 calls with 4 sequences; one old frame to the server may come for ever",
+            calls: SIX,
+            is_prompt: true,
+            bounds: Bounds { ticks: [1, 0], memories: [0, 1], ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "each-way",
+            about: "both call each other at once, one call is refused",
+            calls: EACH_WAY,
+            bounds: Bounds { ticks: [1, 1], refusals: 1, ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "slow-port",
+            about: "ports take frames when they like, and refuse one",
+            is_lazy: true,
+            acks_at_once: false,
+            bounds: Bounds { ticks: [1, 1], cancels: 1, rejects: 1, ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "close",
+            about: "a side closes and opens again",
+            calls: TWO,
+            bounds: Bounds { ticks: [1, 0], closes: 1, ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "poor-client",
+            about: "a client without entropy crashes; nothing survives its boot",
+            calls: ONE,
+            without_entropy: Some(Side::A),
+            bounds: Bounds { crashes: [1, 0], ticks: [1, 1], ..NONE },
+            ..BASE
+        },
+        Scope {
+            name: "poor-server",
+            about: "a server without entropy crashes; nothing survives its boot",
+            calls: ONE,
+            without_entropy: Some(Side::B),
+            bounds: Bounds { crashes: [0, 1], ticks: [1, 1], ..NONE },
+            ..BASE
+        },
+    ]
+}
+
+/// Larger ones, the last of them larger than anybody has counted: to be run with `--limit`.
+pub fn long() -> Vec<Scope> {
+    vec![
+        Scope {
+            name: "long-deadlines",
+            about: "2 calls that pass their deadlines, one is given up",
+            calls: TWO,
+            bounds: Bounds { ticks: [4, 0], cancels: 1, ..NONE },
+            heals_each: 64,
+            ..BASE
+        },
+        Scope {
+            name: "long-refusals",
+            about: "2 calls, one is given up, one refused",
+            calls: TWO,
+            bounds: Bounds { ticks: [1, 1], cancels: 1, refusals: 1, ..NONE },
+            heals_each: 64,
+            ..BASE
+        },
+        Scope {
+            name: "long-twice-sent",
+            about: "a repeatable call that outlives a session and passes its deadline in the next",
+            calls: REPEATABLE,
+            bounds: Bounds { crashes: [0, 1], ticks: [3, 1], refusals: 1, cancels: 1, ..NONE },
+            heals_each: 64,
+            ..BASE
+        },
+        Scope {
+            name: "long-lost-peer",
+            about: "2 calls, both sides lose the other for longer than the lease",
+            calls: TWO,
+            is_prompt: true,
+            bounds: Bounds { ticks: [1, 1], sleeps: [1, 1], ..NONE },
+            heals_each: 64,
+            ..BASE
+        },
+        Scope {
+            name: "long-wrapped",
+            about: "6 calls with 4 sequences; one old frame each way may come for ever",
+            calls: SIX,
+            is_prompt: true,
+            bounds: Bounds { ticks: [1, 0], memories: [1, 1], ..NONE },
+            heals_each: 64,
+            ..BASE
+        },
+        Scope {
+            name: "long-poor-client",
+            about: "a client without entropy crashes; nothing survives its boot",
+            calls: TWO,
+            without_entropy: Some(Side::A),
+            bounds: Bounds { crashes: [1, 0], ticks: [1, 1], ..NONE },
+            heals_each: 64,
+            ..BASE
+        },
+        Scope {
+            name: "long-poor-server",
+            about: "a server without entropy crashes; nothing survives its boot",
+            calls: TWO,
+            without_entropy: Some(Side::B),
+            bounds: Bounds { crashes: [0, 1], ticks: [1, 1], ..NONE },
+            heals_each: 64,
+            ..BASE
+        },
+        Scope {
+            name: "long-all",
+            about: "2 slots, 3 calls, both crash",
+            slots: 2,
+            calls: THREE,
+            heals_each: 64,
+            bounds: Bounds { crashes: [1, 1], ticks: [1, 1], ..NONE },
+            ..BASE
+        },
+    ]
+}
+
+pub fn probes() -> Vec<Scope> {
+    let t = |a, b| Bounds { ticks: [a, b], ..NONE };
+    vec![
+        Scope { name: "p-hand2", bounds: Bounds { crashes: [1, 0], ..t(1, 1) }, ..BOOT },
+        Scope { name: "p-hand3", reach: 3, bounds: Bounds { crashes: [1, 0], ..t(0, 1) }, ..BOOT },
+        Scope { name: "p-both1", reach: 1, bounds: Bounds { crashes: [1, 1], ..t(1, 1) }, ..BOOT },
+        Scope { name: "p-both10", bounds: Bounds { crashes: [1, 1], ..t(1, 0) }, ..BOOT },
+        Scope { name: "p-slots10", slots: 2, calls: THREE, acks_at_once: false, bounds: t(1, 0), ..BASE },
+        Scope { name: "p-slots10r1", slots: 2, calls: THREE, acks_at_once: false, reach: 1, bounds: t(1, 1), ..BASE },
+        Scope { name: "p-dead40", calls: TWO, reach: 1, bounds: Bounds { cancels: 1, ..t(4, 0) }, ..BASE },
+        Scope { name: "p-dead30", calls: TWO, bounds: t(3, 0), ..BASE },
+        Scope { name: "p-refus10", calls: TWO, bounds: Bounds { cancels: 1, refusals: 1, ..t(1, 0) }, ..BASE },
+        Scope { name: "p-server10", calls: TWO, bounds: Bounds { crashes: [0, 1], ..t(1, 0) }, ..BASE },
+        Scope { name: "p-client10", calls: TWO, bounds: Bounds { crashes: [1, 0], ..t(1, 0) }, ..BASE },
+        Scope { name: "p-twice30", calls: REPEATABLE, bounds: Bounds { crashes: [0, 1], refusals: 1, ..t(3, 0) }, ..BASE },
+        Scope { name: "p-lost1", is_prompt: true, bounds: Bounds { sleeps: [1, 1], ..t(1, 1) }, ..BASE },
+        Scope { name: "p-wrap00", calls: SIX, is_prompt: true, bounds: Bounds { memories: [1, 1], ..NONE }, ..BASE },
+        Scope { name: "p-wrapr1", calls: SIX, is_prompt: true, reach: 1, bounds: Bounds { memories: [1, 1], ..t(1, 0) }, ..BASE },
+        Scope { name: "p-each10", calls: EACH_WAY, bounds: Bounds { refusals: 1, ..t(1, 0) }, ..BASE },
+        Scope { name: "p-each11r1", calls: EACH_WAY, reach: 1, bounds: Bounds { refusals: 1, ..t(1, 1) }, ..BASE },
+        Scope { name: "p-pc10", without_entropy: Some(Side::A), bounds: Bounds { crashes: [1, 0], ..t(1, 1) }, ..BASE },
+        Scope { name: "p-ps10", without_entropy: Some(Side::B), bounds: Bounds { crashes: [0, 1], ..t(1, 1) }, ..BASE },
+        Scope { name: "p-lostr1", calls: TWO, reach: 1, is_prompt: true, bounds: Bounds { sleeps: [1, 1], ..t(1, 1) }, ..BASE },
+    ]
+}
