@@ -84,7 +84,7 @@ impl Machine {
         if let Some(since) = self.suspect_since {
             soonest.or(now, since, self.round_trip.micros());
         }
-        if let Some(since) = self.received.ack_awaits_company_since() {
+        if let Some(since) = self.received.ack_awaits_company_since(now, &self.round_trip) {
             soonest.or(now, since, self.round_trip.ack_delay_micros());
         }
         if let Some(since) = self.sent.oldest_below(storage.lent().sent) {

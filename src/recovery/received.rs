@@ -150,9 +150,9 @@ impl Received {
         self.is_urgent || self.owed > 0 && self.owed_since.is_over(now, round_trip.ack_delay_micros())
     }
 
-    /// Since when an ack waits for a packet that it can ride on.
-    pub(crate) fn ack_awaits_company_since(&self) -> Option<Stamp> {
-        (self.owed > 0 && !self.is_urgent).then_some(self.owed_since)
+    /// Since when an ack waits for a packet that it can ride on. One that is due waits for the port alone.
+    pub(crate) fn ack_awaits_company_since(&self, now: Stamp, round_trip: &RoundTrip) -> Option<Stamp> {
+        (self.owed > 0 && !self.is_ack_due(now, round_trip)).then_some(self.owed_since)
     }
 
     /// The ack for a packet that goes out now; its number is the low half of the full one.
@@ -310,8 +310,10 @@ mod tests {
         let round_trip = round_trip();
         let in_order = received(&[0, 1]);
         assert!(!in_order.is_ack_due(NOW.stamp(), &round_trip));
-        assert_eq!(in_order.ack_awaits_company_since(), Some(NOW.stamp()));
-        assert!(in_order.is_ack_due((NOW + Duration::from_millis(1)).stamp(), &round_trip));
+        assert_eq!(in_order.ack_awaits_company_since(NOW.stamp(), &round_trip), Some(NOW.stamp()));
+        let due = (NOW + Duration::from_millis(1)).stamp();
+        assert!(in_order.is_ack_due(due, &round_trip));
+        assert_eq!(in_order.ack_awaits_company_since(due, &round_trip), None);
         assert!(received(&[0, 2]).is_ack_due(NOW.stamp(), &round_trip));
         assert!(received(&[0, 1, 2, 3, 4, 5, 6, 7]).is_ack_due(NOW.stamp(), &round_trip));
         let mut nothing_new = received(&[0]);

@@ -353,7 +353,7 @@ fn nothing_spins_with_odd_times() {
 fn a_packet_number_out_of_reach_is_dropped_and_changes_nothing() {
     let (mut a, mut b) = connected();
     // Not taken yet, so that its packet moves the replay window alone.
-    let too_early = [0b000_001_00, 5, 0, 1, 0];
+    let too_early = [0b0000_0100, 5, 0, 1, 0];
     for number in [(1 << 30) + 9, (1 << 31) - 1, 1 << 31, (1 << 31) + 1, (1 << 32) - 1] {
         let before = a.stats().dropped.sum();
         assert_eq!(execute(&mut a, at(0), &[forged_at(&b, number, 4, &too_early)]), 0);
