@@ -80,6 +80,9 @@ impl Args {
         args.cells = cell::chosen(&filters)?;
         args.forwarded = vec!["--seeds".into(), range];
         args.forwarded.extend(args.quick.then(|| "--quick".into()));
+        if let Some(only) = &args.only {
+            args.forwarded.extend(["--only".into(), only.clone()]);
+        }
         args.forwarded.extend(filters);
         Ok(Some(args))
     }

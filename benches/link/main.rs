@@ -69,7 +69,16 @@ fn read(files: &[String]) -> Result<Vec<Figures>, String> {
 /// options.
 fn run_peers(args: &Args) -> Vec<Figures> {
     let mut child = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--release", "--package", "bowline-peers", "--manifest-path"])
+        .args([
+            "run",
+            "--quiet",
+            "--release",
+            "--package",
+            "bowline-peers",
+            "--bin",
+            "bowline-peers",
+            "--manifest-path",
+        ])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .args(["--", "--json"])
         .args(&args.forwarded)

@@ -48,6 +48,8 @@ pub(crate) struct Received {
     /// Whether every packet repeats the ack: true from an eliciting packet on until the peer is known to have its
     /// ack.
     is_repeating: bool,
+    /// Whether a packet that asks for an ack has come since the last second copy.
+    may_be_copied: bool,
     /// The first packet of ours that carried an ack of the newest eliciting packet; the low half of its number.
     carrier: Option<u32>,
 }
@@ -65,6 +67,7 @@ impl Received {
             since_ack: 0,
             is_urgent: false,
             is_repeating: false,
+            may_be_copied: false,
             carrier: None,
         }
     }
@@ -112,9 +115,11 @@ impl Received {
     }
 
     /// Whether a packet without news that comes now only follows the one before it, as the second copy of its messages
-    /// or because both were sent again: what it tells is known, and the ack of the other suffices.
-    pub(crate) fn is_copy(&self, now: Stamp, round_trip: &RoundTrip) -> bool {
-        self.is_repeating && self.largest_at.elapsed_micros(now) <= round_trip.fresh_micros()
+    /// or because both were sent again: what it tells is known, and the ack of the other suffices. That is so once for each
+    /// packet: however long the round trip is believed to be, every second repetition draws an ack.
+    pub(crate) fn is_copy(&mut self, now: Stamp, round_trip: &RoundTrip) -> bool {
+        let is_close = self.is_repeating && self.largest_at.elapsed_micros(now) <= round_trip.fresh_micros();
+        is_close && core::mem::replace(&mut self.may_be_copied, false)
     }
 
     /// Notes that the messages of packet `number` were taken. `len` is how many bytes of the number it carried,
@@ -141,6 +146,7 @@ impl Received {
             self.owed = self.owed.saturating_add(1);
             self.is_urgent |= ahead != 0 || !has_news || self.owed >= MAX_OWED;
             self.is_repeating = true;
+            self.may_be_copied = true;
             self.carrier = None;
         }
     }
@@ -336,6 +342,18 @@ mod tests {
         received.note(NOW.stamp(), PacketNumber::new(1), 1, true, true);
         received.peer_has(8);
         assert!(received.ack(NOW.stamp(), &round_trip()).is_some());
+    }
+
+    #[test]
+    fn only_one_packet_behind_another_is_its_copy() {
+        let mut received = received(&[0]);
+        assert!(received.is_copy(NOW.stamp(), &round_trip()));
+        received.note(NOW.stamp(), PacketNumber::new(1), 1, false, false);
+        assert!(!received.is_copy(NOW.stamp(), &round_trip()));
+        received.note(NOW.stamp(), PacketNumber::new(2), 1, true, false);
+        assert!(received.is_copy(NOW.stamp(), &round_trip()));
+        received.note(NOW.stamp(), PacketNumber::new(3), 1, true, false);
+        assert!(!received.is_copy((NOW + Duration::from_micros(2_001)).stamp(), &round_trip()), "too late");
     }
 
     #[test]
