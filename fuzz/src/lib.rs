@@ -1,0 +1,23 @@
+//! Fuzz targets as plain functions, each of which panics when the crate does not do as PROTOCOL.md and its own
+//! documentation say. The programs in `fuzz_targets/` call them, and the tests of the crate replay the corpora.
+
+pub mod decode_packet;
+pub mod deframe;
+pub mod endpoint_hostile_peer;
+pub mod hello;
+pub mod honest;
+pub mod model;
+pub mod peer;
+pub mod subject;
+pub mod wire;
+
+/// A target: it is given any bytes at all.
+pub type Target = fn(&[u8]);
+
+/// All targets, by name.
+pub const TARGETS: [(&str, Target); 4] = [
+    ("deframe", deframe::run),
+    ("decode_packet", decode_packet::run),
+    ("hello", hello::run),
+    ("endpoint_hostile_peer", endpoint_hostile_peer::run),
+];
