@@ -114,7 +114,7 @@ impl Pair {
 #[test]
 fn no_wake_up_is_lost_among_64_tasks() {
     for run in 0..1_000 {
-        let pair = Pair::new();
+        let (pair, since) = (Pair::new(), now());
         let mut executor = Executor::default();
         // Who is polled first makes a difference, and is different each time.
         if run % 2 == 0 {
@@ -135,6 +135,9 @@ fn no_wake_up_is_lost_among_64_tasks() {
         executor.run();
         drop(executor);
         assert_eq!(pair.counted.get(), 64);
+        // The line takes no time. Only a timer would have come to the help of the port, if that was not woken.
+        let taken = now().saturating_duration_since(since).as_millis();
+        assert!(taken < 10, "a wake-up came late: run {run} took {taken} ms");
     }
 }
 
@@ -488,6 +491,54 @@ fn a_port_that_fails_is_reported_once_and_tried_less_and_less_often() {
     let events = events.into_inner();
     let failed = LinkEvent::PortFailed(ErrorKind::BrokenPipe);
     assert_eq!(events, [failed, LinkEvent::PortRestored, LinkEvent::Endpoint(Event::Connected)]);
+}
+
+/// A writer that fails for ever after it has taken `room` more bytes.
+struct Cut<'a> {
+    line: &'a Line,
+    room: &'a Cell<usize>,
+}
+
+impl ErrorType for Cut<'_> {
+    type Error = ErrorKind;
+}
+
+impl Write for Cut<'_> {
+    async fn write(&mut self, buf: &[u8]) -> Result<usize, ErrorKind> {
+        let room = self.room.get();
+        if room == 0 {
+            return Err(ErrorKind::BrokenPipe);
+        }
+        let taken = self.line.write(&buf[..room.min(buf.len())]).await;
+        self.room.set(room - taken);
+        Ok(taken)
+    }
+
+    async fn flush(&mut self) -> Result<(), ErrorKind> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_port_that_has_taken_a_part_of_a_request_may_have_sent_it_and_one_that_took_nothing_has_not() {
+    for (left, executed) in [(0, Executed::No), (1, Executed::Maybe), (8, Executed::Maybe)] {
+        let (pair, room) = (Pair::new(), Cell::new(usize::MAX));
+        let mut executor = Executor::default();
+        executor.serve(pair.run_device());
+        let writer = Cut { line: &pair.to_device, room: &room };
+        executor.serve(pair.host.run::<Nothing, FRAME>(&pair.to_host, writer, Sleeper, |_, _| {}, |_| {}));
+        executor.spawn(async {
+            assert_eq!(pair.host.call::<Count>(&1).await, Ok(2));
+            // No acks are under way any more.
+            sleep(1_000).await;
+            room.set(left);
+            let timeout = bowline::Duration::from_millis(100);
+            let error = CallError { reason: Reason::DeadlineExceeded, executed };
+            assert_eq!(pair.host.call_within::<Count>(timeout, &1).await, Err(error), "{left} bytes");
+            assert_eq!(pair.counted.get(), 1);
+        });
+        executor.run();
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn idle(name: &str, mut turn: impl FnMut()) -> u32 {
     if let (Some(before), Some(after)) = (before, after) {
         let share = (after - before) / elapsed.as_nanos() as f64 * 100.0;
         println!("{name}: {turns} turns in {elapsed:.1?}, {share:.4} % of a core");
+        assert!(share < 1.0, "{share} % of a core");
     }
     turns
 }

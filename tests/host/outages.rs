@@ -13,8 +13,9 @@ use std::thread::{self, JoinHandle};
 use std::time;
 
 use bowline::drivers::LinkEvent;
+use bowline::drivers::blocking::Port;
 use bowline::drivers::host::{self, Serial, Tcp, Udp, Unix};
-use bowline::{CallError, Duration, Event, Executed, Reason};
+use bowline::{CallError, Duration, Event, Executed, Instant, Reason};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::rig::{Add, IsOdd, device, pty, serve, temporary};
@@ -174,4 +175,56 @@ fn a_datagram_that_nobody_takes_is_lost_and_no_failure() {
     assert_eq!(node.call::<Add>(&1), Err(error));
     assert!(node.endpoint().stats().hellos_sent > 1);
     assert_eq!(seen.failed.get(), 0);
+}
+
+/// A port that fails for ever after it has taken `room` more bytes.
+struct Cut<'a> {
+    inner: Unix,
+    room: &'a Cell<Option<usize>>,
+}
+
+impl Port for Cut<'_> {
+    type Error = io::Error;
+
+    const IS_DATAGRAM: bool = false;
+
+    fn now(&mut self) -> Instant {
+        self.inner.now()
+    }
+
+    fn sleep(&mut self, until: Instant) {
+        self.inner.sleep(until);
+    }
+
+    fn receive(&mut self, buf: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
+        self.inner.receive(buf, until)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(room) = self.room.get() else { return self.inner.send(bytes) };
+        if room == 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let taken = self.inner.send(&bytes[..room.min(bytes.len())])?;
+        self.room.set(Some(room - taken));
+        Ok(taken)
+    }
+}
+
+#[test]
+fn a_port_that_has_taken_a_part_of_a_request_may_have_sent_it_and_one_that_took_nothing_has_not() {
+    for (room, executed) in [(0, Executed::No), (1, Executed::Maybe), (8, Executed::Maybe)] {
+        let (here, there) = UnixStream::pair().unwrap();
+        let effects = serve(Unix::accepted(there).unwrap());
+        let cut = Cell::new(None);
+        let mut node = host::node(Cut { inner: Unix::accepted(here).unwrap(), room: &cut });
+        assert_eq!(node.call::<Add>(&1), Ok(1));
+        // No acks are under way any more.
+        (0..2).for_each(|_| node.turn());
+        cut.set(Some(room));
+        node = node.timeout(Duration::from_millis(100));
+        let error = CallError { reason: Reason::DeadlineExceeded, executed };
+        assert_eq!(node.call::<Add>(&1), Err(error), "{room} bytes");
+        assert_eq!(effects.add.load(SeqCst), 1);
+    }
 }
