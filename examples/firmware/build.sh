@@ -10,10 +10,14 @@ unset RUSTUP_TOOLCHAIN RUSTFLAGS CARGO_ENCODED_RUSTFLAGS RUSTC_WRAPPER RUSTC_WOR
 
 build() {
   local package=$1 triple=$2
-  /usr/bin/cargo build --locked --release --target-dir "$target" --target "$triple" -Z build-std=core -p "$package"
+  shift 2
+  /usr/bin/cargo build --locked --release --target-dir "$target" --target "$triple" -Z build-std=core -p "$package" "$@"
 }
 
 build microbit thumbv6m-none-eabi
 build lm3s6965evb thumbv7m-none-eabi
 build lm3s-embassy thumbv7m-none-eabi
 build riscv-virt riscv32imac-unknown-none-elf
+# The same firmware, which tells all that happens on its link; next to the other of that name.
+DEFMT_LOG=trace build lm3s6965evb thumbv7m-none-eabi --features defmt \
+  -Z unstable-options --artifact-dir "$target/thumbv7m-none-eabi/release/told"

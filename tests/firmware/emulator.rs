@@ -102,7 +102,9 @@ impl Drop for Emulator {
 /// Where the firmware for all boards is.
 fn build_firmware() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/firmware/build.sh");
+    // More than one package has this file.
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|dir| dir.join("examples/firmware/build.sh"));
+    let script = script.into_iter().find(|script| script.exists()).expect("the package is in the repository");
     let status = Command::new(script).arg(&target).stdin(Stdio::null()).status().expect("bash is there");
     assert!(status.success(), "the firmware does not build");
     target
@@ -117,7 +119,9 @@ fn launch(board: Board, dir: &Path) -> (Child, UnixStream, BufReader<UnixStream>
     });
     let qemu = if board.triple.starts_with("riscv32") { "qemu-system-riscv32" } else { "qemu-system-arm" };
     let mut command = Command::new(qemu);
-    command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null());
+    // The standard output is also the board's, by semihosting.
+    let console = File::create(dir.join("console")).expect("the directory is ours");
+    command.current_dir(dir).stdin(Stdio::null()).stdout(console);
     command.args(["-machine", board.machine, "-display", "none", "-monitor", "none"]);
     command.args(["-chardev", "socket,id=port,path=port", "-serial", "chardev:port", "-qmp", "unix:monitor"]);
     command.args(["-semihosting-config", "enable=on,target=native"]);

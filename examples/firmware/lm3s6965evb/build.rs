@@ -8,4 +8,7 @@ fn main() {
     fs::write(Path::new(&out).join("memory.x"), include_str!("memory.x")).expect("the directory is there");
     println!("cargo:rustc-link-search={out}");
     println!("cargo:rustc-link-arg=-Tlink.x");
+    if env::var_os("CARGO_FEATURE_DEFMT").is_some() {
+        println!("cargo:rustc-link-arg=-Tdefmt.x");
+    }
 }

@@ -16,6 +16,8 @@ use cortex_m::Peripherals;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::{entry, exception};
 use critical_section::Mutex;
+#[cfg(feature = "defmt")]
+use defmt_semihosting as _;
 use panic_halt as _;
 
 use serial::Serial;
@@ -40,6 +42,9 @@ fn SysTick() {
 fn now() -> Instant {
     Instant::from_micros(0) + Duration::from_millis(critical_section::with(|section| MILLIS.borrow(section).get()))
 }
+
+#[cfg(feature = "defmt")]
+defmt::timestamp!("{=u64:ms}", now().saturating_duration_since(Instant::from_micros(0)).as_millis());
 
 #[entry]
 fn main() -> ! {
