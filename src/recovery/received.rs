@@ -93,6 +93,12 @@ impl Received {
         if self.has(number) { Arrival::Duplicate } else { Arrival::New { is_newest: behind_newest <= 0 } }
     }
 
+    /// Whether a packet that has arrived is still in the replay window. One that is not may hold sequences that have
+    /// wrapped since.
+    pub(crate) const fn is_in_window(&self, number: u32) -> bool {
+        distance(number, self.newest) <= REPLAY_WINDOW.cast_signed() + 1
+    }
+
     /// Whether the messages of packet `number` were taken, as far as is remembered.
     fn has(&self, number: u32) -> bool {
         match distance(number, self.next.low) {
