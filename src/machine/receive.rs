@@ -119,8 +119,9 @@ impl<'f> Messages<'f> {
     fn take<S: Storage>(&mut self, machine: &mut Machine, storage: &mut S) -> Option<Message<'f>> {
         let packet = self.packet.as_mut()?;
         loop {
-            if machine.session_id() != Some(packet.session) {
-                // The session ended under its packet.
+            let is_known = machine.received.is_in_window(packet.number.low);
+            if machine.session_id() != Some(packet.session) || !is_known {
+                // The session ended under its packet, or it was left lying for too long.
                 self.packet = None;
                 return None;
             }

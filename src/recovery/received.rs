@@ -93,6 +93,12 @@ impl Received {
         if self.has(number) { Arrival::Duplicate } else { Arrival::New { is_newest: behind_newest <= 0 } }
     }
 
+    /// Whether a packet that has arrived is still in the replay window. One that is not may hold sequences that have
+    /// wrapped since.
+    pub(crate) const fn is_in_window(&self, number: u32) -> bool {
+        distance(number, self.newest) <= REPLAY_WINDOW.cast_signed() + 1
+    }
+
     /// Whether the messages of packet `number` were taken, as far as is remembered.
     fn has(&self, number: u32) -> bool {
         match distance(number, self.next.low) {
@@ -198,6 +204,8 @@ impl Received {
         if self.carrier == Some(number) {
             self.carrier = None;
         }
+        // It is not known any more how many have come since the ack before.
+        self.since_ack = u8::MAX;
         if was_owed && self.is_repeating {
             self.owed = self.owed.max(1);
             self.is_urgent = true;
@@ -354,6 +362,14 @@ mod tests {
         assert!(received.is_copy(NOW.stamp(), &round_trip()));
         received.note(NOW.stamp(), PacketNumber::new(3), 1, true, false);
         assert!(!received.is_copy((NOW + Duration::from_micros(2_001)).stamp(), &round_trip()), "too late");
+    }
+
+    #[test]
+    fn an_ack_that_was_refused_still_reaches_as_far_back() {
+        let mut received = received(&(0..20).collect::<Vec<_>>());
+        let was_owed = received.ack_sent(7);
+        received.ack_refused(7, was_owed);
+        assert_eq!(received.ack(NOW.stamp(), &round_trip()).unwrap().reach, 64);
     }
 
     #[test]

@@ -301,6 +301,26 @@ fn a_node_that_believes_in_a_huge_round_trip_is_found_again() {
     assert!(a.is_connected());
 }
 
+#[test]
+fn messages_that_are_taken_after_the_sequences_have_wrapped_run_no_request_twice() {
+    let (mut a, mut b) = connected();
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"VICTIM").unwrap();
+    let mut held = frames(&mut a, at(1)).remove(0);
+    let mut late = b.handle_frame(at(1), &mut held);
+    let repeated = frames(&mut a, at(2));
+    let mut executed = first_only(&mut b, at(2), &repeated);
+    assert_eq!(executed, 1, "the repetition is executed");
+    talk(&mut a, &mut b, at(2));
+    for round in 0..255_u64 {
+        a.call(at(3 + round), 7, Semantics::AtMostOnce, TIMEOUT, b"other").unwrap();
+        assert_eq!(talk(&mut a, &mut b, at(3 + round)).len(), 1);
+    }
+    while let Some(message) = late.next(&mut b) {
+        executed += usize::from(matches!(message, Message::Request { .. }));
+    }
+    assert_eq!(executed, 1, "an at-most-once request took effect twice");
+}
+
 /// Busy loop hunt: poll_timeout in the past after everything was done.
 #[test]
 fn nothing_spins_with_odd_times() {
