@@ -1,6 +1,7 @@
 //! *Eventually*: once faults stop, every call ends and new calls succeed, within a few turns of the clock.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ledger::{Broken, Outcome, PROOFS};
@@ -41,6 +42,11 @@ impl fmt::Display for Ill {
 
 /// What is under way is lost, and nothing goes wrong any more.
 pub fn heals<S: Memory>(scope: &Scope, state: &mut State<S>) -> Result<(), Ill> {
+    // An invariant that does not hold is a finding like any other.
+    catch_unwind(AssertUnwindSafe(|| heal(scope, state))).unwrap_or(Err(Ill::Broken(Broken::Invariant)))
+}
+
+fn heal<S: Memory>(scope: &Scope, state: &mut State<S>) -> Result<(), Ill> {
     let scope = Scope { is_lazy: false, is_prompt: true, reach: usize::MAX, ..scope.clone() };
     for network in &mut state.towards {
         network.clear();

@@ -10,6 +10,8 @@ pub const PROOFS: [u8; 2] = [MAX_CALLS as u8, MAX_CALLS as u8 + 1];
 /// A promise that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Broken {
+    /// Two nodes that have just booted do not find each other.
+    NeverConnected,
     RanTwice,
     WrongReply,
     OkWithoutEffect,

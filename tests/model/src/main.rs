@@ -1,28 +1,9 @@
 //! Model checking of the shipped code: both ends of a link, in every order of events, within stated bounds.
+//! `README.md` says what a state, an action and a bound is, and what is different from the real thing.
 //!
-//! ```sh
-//! cd tests/model
-//! cargo run --release              # the short form: each scope to its end, in a minute or two
-//! cargo run --release -- long      # more than 100 million states, about half an hour on two cores, 4 GB
-//! cargo run --release -- handshake # one scope; `list` shows all
-//! ```
-//!
-//! **A state** is two `bowline::Endpoint`s with their memory (the very code that is shipped), the application on both
-//! sides, the frames under way, and a ledger of what has really happened, which no node can see. `stateright` walks
-//! through all of them depth-first and keeps a 64-bit hash of each: two different states that share one would hide what
-//! lies behind the second, with a chance of 3 in 10 000 at 100 million states.
-//!
-//! **An action** is one thing that can happen: a frame comes (any of those under way, again if it has come before, or
-//! never), a node's clock moves on and its timers fire, a node oversleeps its lease, crashes and boots, a call is made
-//! or given up, a handler takes effect and answers, refuses, or goes on running, a port is slow or refuses a frame.
-//!
-//! **Time**: each node has a clock of its own, which moves in turns as long as a probe interval, independently of the
-//! other's. Round trips are not measured: frames come while the clock has just been set back, and the library then
-//! believes no measurement. Moments count by their distance from now. **Numbers** wrap early (`src/wire/space.rs` of
-//! the library): a byte carries 2 bits of a packet number, the replay window is 2, sequences of calls have 4 values.
-//!
-//! **Promises** are checked in every state (`ledger.rs`, `state.rs`), and that the link heals once faults stop in a
-//! sample of them (`healing.rs`). What breaks one is printed as a list of what happened.
+//! `stateright` walks through all states depth-first and keeps a 64-bit hash of each. Promises are checked in every
+//! state (`ledger.rs`, `state.rs`), and that the link heals once faults stop in a sample of them (`healing.rs`). What
+//! breaks one is printed as a list of what happened (`trace.rs`).
 
 mod canonical;
 mod frame;
@@ -80,7 +61,6 @@ fn arguments() -> Result<(Vec<Scope>, Option<Duration>), lexopt::Error> {
             Value(name) => match name.string()?.as_str() {
                 "short" => chosen.extend(scopes::short()),
                 "long" => chosen.extend(scopes::long()),
-                "probe" => chosen.extend(scopes::probes()),
                 "all" => chosen.extend(scopes::short().into_iter().chain(scopes::long())),
                 "list" => {
                     for scope in scopes::short().into_iter().chain(scopes::long()) {

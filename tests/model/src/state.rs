@@ -55,7 +55,9 @@ impl<S: Memory> State<S> {
             hash: 0,
         };
         if scope.is_connected {
-            heals(scope, &mut state).expect("two nodes that have just booted find each other");
+            if heals(scope, &mut state).is_err() {
+                state.ledger.breaks(Broken::NeverConnected);
+            }
         } else {
             let eager = Scope { is_lazy: false, ..scope.clone() };
             for side in Side::BOTH {
@@ -295,7 +297,7 @@ impl<S: Memory> Model for Space<S> {
                 "once faults stop, all calls end and new ones succeed",
                 |space: &Self, state: &State<S>| {
                     let is_due = state.fingerprint().is_multiple_of(space.scope.heals_each);
-                    !is_due || heals(&space.scope, &mut state.clone()).is_ok()
+                    state.keeps(Broken::NeverConnected) && (!is_due || heals(&space.scope, &mut state.clone()).is_ok())
                 },
             ),
         ]
