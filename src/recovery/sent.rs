@@ -507,6 +507,14 @@ mod tests {
     }
 
     #[test]
+    fn an_older_ack_takes_nothing_back() {
+        let (mut sent, mut log) = sent(8, 6);
+        acked(&mut sent, &mut log, &ack(4, 0, 8));
+        assert_eq!(acked(&mut sent, &mut log, &ack(1, 0, 8)), (vec![notify(1)], None));
+        assert_eq!(sent.base(), 5);
+    }
+
+    #[test]
     fn h7_numbers_get_longer_before_they_become_ambiguous() {
         let (mut sent, mut log) = sent(0, 0);
         let mut lens = Vec::new();

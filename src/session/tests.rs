@@ -144,6 +144,45 @@ fn h6_a_challenge_from_within_a_session_heals_two_sides_that_hold_different_ones
 }
 
 #[test]
+fn an_answer_from_before_the_first_packet_proves_nothing_any_more() {
+    let (mut a, b) = pair();
+    let other = node(9);
+    a.handle_hello(&other.hello(Answer::Challenge, OFFER));
+    let late = Hello { echo: Some(a.next), ..other.hello(Answer::Challenge, OFFER) };
+    assert!(a.candidate().is_some());
+    a.confirm();
+    assert_eq!(a.candidate(), None);
+    assert_eq!(a.handle_hello(&late), Verdict::Owed(Answer::Challenge));
+    assert!(share_a_session(&a, &b));
+}
+
+#[test]
+fn a_join_spends_the_challenge_and_so_does_the_end_of_a_session() {
+    let mut a = node(1);
+    let mut shown = vec![a.next];
+    settle(&mut a, &mut node(2), Answer::Challenge);
+    shown.push(a.next);
+    a.leave();
+    shown.push(a.next);
+    assert!(shown[0] != shown[1] && shown[1] != shown[2] && shown[0] != shown[2]);
+}
+
+#[test]
+fn answers_of_both_kinds_take_turns() {
+    let mut owed = Owed::default();
+    let sent: std::vec::Vec<_> = (0..4)
+        .map(|_| {
+            owed.add(Answer::Session);
+            owed.add(Answer::Challenge);
+            let next = owed.next().unwrap();
+            owed.sent(next);
+            next
+        })
+        .collect();
+    assert_eq!(sent, [Answer::Session, Answer::Challenge, Answer::Session, Answer::Challenge]);
+}
+
+#[test]
 fn a_restart_is_told_from_a_lost_session() {
     let (mut a, _) = confirmed_pair();
     let mut reborn = node(3);

@@ -35,3 +35,16 @@ pub(crate) const fn truncate(number: u32, len: usize) -> u32 {
 pub(crate) const fn half_turn(len: usize) -> u32 {
     1 << (NUMBER_BITS * len as u32 - 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_of_calls_take_all_values_of_a_byte_in_turn() {
+        for sequence in 0..=255_u8 {
+            assert_eq!(next_sequence(sequence), sequence.wrapping_add(1));
+            assert_eq!(previous_sequence(next_sequence(sequence)), sequence);
+        }
+    }
+}

@@ -72,9 +72,9 @@ fn h7_telemetry_into_an_outage_of_any_length_is_understood_when_it_ends() {
 fn h7_an_ack_from_before_an_outage_is_understood_during_it() {
     let (mut a, mut b) = (publisher(1), publisher(2));
     exchange(&mut a, &mut b, at(0));
-    // B has number L of A, carried with one byte; then A sends hundreds that B never hears.
+    // B has number L of A, carried with one byte, and owes an ack; then A sends hundreds that B never hears.
     shout(&mut a, at(1), 100);
-    a.publish(at(1), 1, b"last").unwrap();
+    a.notify(at(1), 1, b"last").unwrap();
     let last = outgoing(&mut a, at(1));
     take(&mut b, at(1), &last);
     assert!(shout(&mut a, at(1), 600) >= 600);

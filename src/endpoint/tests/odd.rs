@@ -67,6 +67,38 @@ fn an_application_that_takes_one_message_a_frame_does_not_run_a_replayed_request
 }
 
 #[test]
+fn h15_a_replayed_request_does_not_run_when_its_sequence_has_wrapped_though_its_number_is_understood() {
+    let (a, mut b) = connected();
+    let request = |round: u64, payload: &[u8]| {
+        let head = [0x20, (round + 1) as u8, 7, 0];
+        vec![forged_at(&a, 100 + round, 2, &[&head, payload].concat())]
+    };
+    let old = request(0, b"VICTIM");
+    assert_eq!(first_only(&mut b, at(1), &old), 1);
+    for round in 1..256 {
+        first_only(&mut b, at(1), &request(round, b"other"));
+    }
+    assert_eq!(first_only(&mut b, at(2), &old), 0);
+    assert_eq!((b.stats().dropped.too_old, b.stats().dropped.sum()), (1, 1));
+    // It is indeed the sequence whose turn it is.
+    assert_eq!(first_only(&mut b, at(2), &request(256, b"VICTIM")), 1);
+}
+
+#[test]
+fn a_request_that_waits_for_an_orphan_comes_again_and_runs() {
+    let (mut a, mut b) = connected();
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"hangs").unwrap();
+    let mut frame = frames(&mut a, at(1)).remove(0);
+    let Some(Message::Request { id: orphan, .. }) = b.handle_frame(at(1), &mut frame).next(&mut b) else { panic!() };
+    let mut a = node(3);
+    talk(&mut a, &mut b, at(100));
+    let call = a.call(at(101), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+    assert_eq!(talk(&mut a, &mut b, at(101)), []);
+    assert!(b.respond(at(102), orphan, b"").is_err());
+    assert_eq!(talk(&mut a, &mut b, at(200)), [(call, b"cba".to_vec())]);
+}
+
+#[test]
 fn a_request_that_waits_for_an_orphan_does_not_let_another_run_twice() {
     let (mut a, mut b) = connected();
     a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"zero").unwrap();

@@ -106,6 +106,35 @@ fn the_largest_frame_is_taken_and_of_a_larger_one_nothing() {
 }
 
 #[test]
+fn the_tail_of_a_frame_that_is_too_large_is_not_taken_for_one_in_whatever_portions_it_comes() {
+    let stream = encode(&[7; 100]);
+    for portion in 1..=stream.len() {
+        let mut deframer = Deframer::<48>::new();
+        let received: Vec<_> = stream.chunks(portion).flat_map(|chunk| frames(&mut deframer, chunk)).collect();
+        assert!(received.is_empty());
+        assert_eq!(deframer.stats(), dropped(1, 0), "{portion}");
+    }
+}
+
+#[test]
+fn small_machines_take_a_stream_apart_in_the_same_way() {
+    let mut random = Rng::with_seed(8);
+    let (mut deframer, mut small) = (Deframer::<48>::new(), Deframer::<48>::new());
+    for _ in 0..3000 {
+        let len = random.usize(..200);
+        let stream = random_bytes(&mut random, len, 40);
+        let mut received = vec![];
+        let mut input = &stream[..];
+        while let Some(len) = small.collector.next_frame_bytewise(&mut small.buffer[..47], &mut input) {
+            received.push(small.buffer[1..=len].to_vec());
+        }
+        assert_eq!(received, frames(&mut deframer, &stream));
+        assert_eq!(small.stats(), deframer.stats());
+    }
+    assert!(deframer.stats().overlong > 0 && deframer.stats().malformed > 0);
+}
+
+#[test]
 fn a_code_that_points_past_the_end_drops_the_frame() {
     let mut deframer = Deframer::<64>::new();
     assert_eq!(frames(&mut deframer, &[0x04, 0x11, 0x22, 0x00, 0x02, 0x33, 0x00]), [[0x33]]);
