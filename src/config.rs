@@ -51,7 +51,7 @@ impl Incarnation {
 pub struct Config {
     /// Who this node is in this life.
     pub incarnation: Incarnation,
-    /// A peer that was silent for so long is lost. A quarter of it is the keepalive. 10 s: a reset board is back
+    /// A peer that was silent for so long is lost; 35 minutes at most. A quarter of it is the keepalive. 10 s: a reset board is back
     /// long before, a person with an unplugged cable is not kept waiting.
     pub lease: Duration,
     /// The round trip believed in until the first one is measured. 50 ms: a slow UART's; a wrong value costs a few

@@ -120,13 +120,15 @@ enum LastFrame {
 impl Machine {
     pub(crate) fn new(now: Instant, config: &Config) -> Self {
         let quiet = config.incarnation.quiet;
+        // Timers count in 32 bits, so what they wait for must come before those wrap.
+        let timer = |duration: Duration| duration.as_micros_u32().min(u32::MAX / 2);
         let round_trip = RoundTrip::new(config.initial_round_trip, config.granularity);
         Self {
             now,
             is_clamped: false,
             config: Settings {
-                lease: config.lease.as_micros_u32(),
-                heartbeat: config.heartbeat.as_micros_u32(),
+                lease: timer(config.lease),
+                heartbeat: timer(config.heartbeat),
                 default_time_to_live: time_to_live::encode(config.default_time_to_live),
                 is_active: config.active,
                 second_copy: config.second_copy,
@@ -137,7 +139,7 @@ impl Machine {
             owed: Owed::default(),
             foreign_challenge: 0,
             greeted_at: now.stamp(),
-            greet_after: quiet.as_micros_u32(),
+            greet_after: timer(quiet),
             greet_interval: round_trip.micros(),
             suspect_since: None,
             credit: 0,

@@ -414,3 +414,20 @@ fn a_packet_number_out_of_reach_is_dropped_and_changes_nothing() {
     a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
     assert_eq!(talk(&mut a, &mut b, at(1)).len(), 1);
 }
+
+/// Timers count in 32 bits of microseconds: 71 minutes.
+#[test]
+fn a_lease_longer_than_timers_can_count_ends_all_the_same() {
+    let config = Config { lease: Duration::from_secs(7_200), ..Config::new(Incarnation::random(1 << 32 | 1)) };
+    let mut a = Endpoint::new(at(0), config, Buffers::new());
+    let mut b = node(2);
+    talk(&mut a, &mut b, at(0));
+    assert!(a.is_connected());
+    let mut now = at(0);
+    while a.is_connected() {
+        frames(&mut a, now);
+        now = a.poll_timeout().expect("there is a lease").max(now + Duration::from_millis(1));
+        assert!(now <= at(7_200_000), "it never ends");
+        a.handle_timeout(now);
+    }
+}
