@@ -1,5 +1,5 @@
-//! The state machine: what happens when a frame comes, when time passes, when the port has room. It works on lent
-//! slices and exists once, whatever their sizes.
+//! The state machine: what happens when a frame comes, when time passes, when the port has room. It works on the
+//! slices of a storage, and exists once for each kind of it.
 
 #[cfg(bowline_model)]
 mod model;
