@@ -9,16 +9,18 @@
 //!
 //! Others, or a single one that has failed, with `BOWLINE_SEEDS=first..last` in front.
 
+#[path = "sim/campaign.rs"]
+mod campaign;
 mod sim;
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::{env, fs};
 
-use sim::campaign;
+use campaign::{hold_all, hold_all_that_are_left};
 use sim::clock::ClockPlan;
 use sim::sizes::Sizes;
-use sim::{Entropy, Faults, Plan, Scenario, Tally, hold, hold_all, hold_all_that_are_left};
+use sim::{Entropy, Faults, Plan, Scenario, Tally, hold};
 
 /// Runs a scenario with several seeds, on a byte stream and on datagrams.
 fn always(scenario: impl Fn(Scenario) -> Scenario) -> Tally {

@@ -12,7 +12,7 @@ use std::{env, thread};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Failure, Scenario, Tally, run};
+use crate::sim::{Failure, Scenario, Tally, run};
 
 /// Seeds that are finished together.
 const PIECE: u64 = 500;

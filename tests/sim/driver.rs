@@ -36,7 +36,10 @@ pub struct Driver {
     leave: f64,
     /// The latest time that the endpoint was told.
     told: u64,
-    /// Frames, since the boot: taken by the port; of these, with messages; bare acks; fed into the endpoint.
+    /// Frames, since the boot: bare acks and HELLOs, offered to the port; taken by it; of these, with messages; bare acks; fed into
+    /// the endpoint.
+    acks_offered: u32,
+    hellos_offered: u32,
     taken: u32,
     frames_taken: u32,
     acks_taken: u32,
@@ -67,6 +70,8 @@ impl Driver {
             rng,
             leave: plan.leave,
             told: at.now.as_micros(),
+            acks_offered: 0,
+            hellos_offered: 0,
             taken: 0,
             frames_taken: 0,
             acks_taken: 0,
@@ -299,6 +304,9 @@ impl Driver {
             shared.ledger.broken(format!("not a frame: {bytes:02x?}"));
             return None;
         };
+        let kind = kind(&frame);
+        self.acks_offered += u32::from(kind == Kind::BareAck);
+        self.hellos_offered += u32::from(kind == Kind::Hello);
         let label = || wire::describe(&frame).to_string();
         let Offer::Taken { deliveries, altered } = link.offer(at.time, bytes) else {
             shared.trace.frame(at.time, at.node, label, Fate::Refused);
@@ -316,7 +324,6 @@ impl Driver {
             None => Fate::Lost,
         };
         shared.trace.frame(at.time, at.node, label, fate);
-        let kind = kind(&frame);
         let ack_len = ack_len(&frame);
         shared.trace.sent(Sent { time: at.time, from: at.node, kind, len, ack_len });
         for delivery in deliveries {

@@ -17,7 +17,6 @@
 #![allow(dead_code, unused_imports)] // each test file uses a part
 
 pub mod any;
-pub mod campaign;
 pub mod client;
 pub mod clock;
 pub mod context;
@@ -39,7 +38,6 @@ pub mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use campaign::{hold_all, hold_all_that_are_left};
 pub use ledger::Tally;
 pub use link::Faults;
 pub use scenario::{Entropy, Plan, Scenario};

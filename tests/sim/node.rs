@@ -156,6 +156,7 @@ impl Node {
         config.initial_round_trip = Duration::from_micros(plan.initial_round_trip);
         config.default_time_to_live = Duration::from_micros(plan.default_time_to_live);
         config.granularity = Duration::from_micros(plan.granularity);
+        config.second_copy = plan.second_copy;
         config.active = plan.active;
         config
     }

@@ -37,6 +37,7 @@ const STEPS: &[fn(&mut Scenario)] = &[
     |s| each_plan(s, |p| p.service.too_large = 0.0),
     |s| each_plan(s, |p| p.service.defer = 0.0),
     |s| each_plan(s, |p| (p.late, p.granularity) = (0, 0)),
+    |s| each_plan(s, |p| p.second_copy = false),
     |s| each_plan(s, |p| p.read_delay = 0),
     |s| each_plan(s, |p| p.leave = 0.0),
     |s| each_plan(s, |p| p.work.close = 0.0),

@@ -33,6 +33,7 @@ pub struct Plan {
     pub initial_round_trip: u64,
     pub default_time_to_live: u64,
     pub granularity: u64,
+    pub second_copy: bool,
     pub clock: ClockPlan,
     /// It crashes about so often, 0 for never, and then takes about `boot` to come back.
     pub crash_every: u64,
@@ -58,6 +59,7 @@ impl Default for Plan {
             initial_round_trip: 50_000,
             default_time_to_live: 5_000_000,
             granularity: 0,
+            second_copy: false,
             clock: ClockPlan::default(),
             crash_every: 0,
             boot: 0,

@@ -11,20 +11,24 @@ use super::sizes::Sizes;
 impl Scenario {
     /// The scenario of this seed.
     pub fn draw(seed: u64) -> Scenario {
-        let mut rng = Rng::new(seed).fork(7);
+        Scenario::draw_from(&mut Rng::new(seed).fork(7), seed)
+    }
+
+    /// A scenario whose mix is drawn from `rng`.
+    pub fn draw_from(rng: &mut Rng, seed: u64) -> Scenario {
         let stream = rng.chance(0.5);
         // What the nodes measure times in: one way through the line.
         let latency = rng.log_between(100, 50_000);
-        let faults = draw_faults(&mut rng, stream, latency);
+        let faults = draw_faults(rng, stream, latency);
         // Mostly the same both ways; sometimes only one way is bad.
         let back = match rng.below(4) {
-            0 => draw_faults(&mut rng, stream, latency),
+            0 => draw_faults(rng, stream, latency),
             1 => faults.calmed(),
             _ => faults.clone(),
         };
         // A lease shorter than a few round trips would end every session.
         let slowest = faults.transit(200).max(back.transit(200)) + latency;
-        let mut nodes = [draw_node(&mut rng, latency), draw_node(&mut rng, latency)];
+        let mut nodes = [draw_node(rng, latency), draw_node(rng, latency)];
         for plan in &mut nodes {
             plan.lease = plan.lease.max(20 * slowest);
         }
@@ -101,6 +105,7 @@ fn draw_node(rng: &mut Rng, latency: u64) -> Plan {
         initial_round_trip: rng.pick(&[1_000, 50_000, 200_000]),
         default_time_to_live: rng.pick(&[20_000, 1_000_000, 5_000_000]),
         granularity: rng.pick(&[0, 0, 1_000]),
+        second_copy: rng.chance(0.1),
         clock: draw_clock(rng),
         crash_every: if crashes { crash_every } else { 0 },
         boot: latency * rng.log_between(1, 100),

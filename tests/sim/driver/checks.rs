@@ -2,10 +2,10 @@
 
 use bowline::{Instant, Stats, wire};
 
+use super::super::context::At;
+use super::super::frame::is_of_session;
+use super::super::world::Shared;
 use super::Driver;
-use crate::sim::context::At;
-use crate::sim::frame::is_of_session;
-use crate::sim::world::Shared;
 
 /// What came of a frame that was fed in.
 pub(super) struct Fed {
@@ -54,7 +54,15 @@ impl Driver {
         if self.retry_at.is_none() && due.is_some_and(|due| due <= self.told) {
             shared.ledger.broken(format!("the node has nothing to do and asks to be driven again at once, at {due:?}"));
         }
-        let sent = self.endpoint.stats().frames_sent;
+        let Stats { frames_sent: sent, acks_sent, hellos_sent, .. } = *self.endpoint.stats();
+        // These two count what was offered, whether the port took it or not.
+        let offered = (self.acks_offered, self.hellos_offered);
+        if (acks_sent, hellos_sent) != offered {
+            shared.ledger.broken(format!(
+                "{offered:?} acks and HELLOs were offered, {:?} are counted",
+                (acks_sent, hellos_sent)
+            ));
+        }
         if sent != self.taken {
             shared.ledger.broken(format!("{} frames were taken, {sent} are counted as sent", self.taken));
         }
