@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""Writes seeds into corpus/: the vectors of tests/vectors/, in the form that each target takes. Nothing to install."""
+"""Writes seeds into corpus/: the vectors of tests/vectors/, in the form that each target takes, and what has no vectors drawn from
+a hash. Nothing to install."""
 
+import hashlib
 import pathlib
 
 HERE = pathlib.Path(__file__).parent
@@ -29,6 +31,11 @@ def write(target, seeds):
         (folder / f"vector-{index:03}").write_bytes(seed)
 
 
+def draws(index, length):
+    """Bytes that are the same each time."""
+    return hashlib.shake_256(bytes([index])).digest(length)
+
+
 def cut(stream):
     """In portions of one and three bytes."""
     return bytes([2, 1, 3]) + stream
@@ -48,3 +55,7 @@ proof = bytes([0x81, 11]) + bytes(10) + b"\x01"
 write("hello", [said(packet, 0) for packet in hellos] + [
     greeting + proof + bytes([flags, len(packet[:63])]) + packet[:63] for packet in hellos for flags in (0, 2, 4, 8, 1)
 ])
+write("endpoint_pair", [draws(index, 150 + 30 * index) for index in range(40)])
+# Each message of the interface with one value.
+payloads = [b"\x02\x01\x05", b"\x02hi", bytes(12), bytes(2), bytes(2), b"\x01a\x00", b"", b"\x05", b"\x01\x07", b"\x01\x02", b"\x02hi"]
+write("typed_dispatch", [bytes([100, which, len(payload)]) + payload for which, payload in enumerate(payloads)])

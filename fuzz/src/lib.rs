@@ -4,20 +4,28 @@
 pub mod decode_packet;
 pub mod deframe;
 pub mod endpoint_hostile_peer;
+pub mod endpoint_pair;
+pub mod everything;
 pub mod hello;
 pub mod honest;
 pub mod model;
 pub mod peer;
+pub mod schema;
+#[path = "../../tests/sim/mod.rs"]
+pub mod sim;
 pub mod subject;
+pub mod typed_dispatch;
 pub mod wire;
 
 /// A target: it is given any bytes at all.
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 4] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("deframe", deframe::run),
     ("decode_packet", decode_packet::run),
     ("hello", hello::run),
     ("endpoint_hostile_peer", endpoint_hostile_peer::run),
+    ("endpoint_pair", endpoint_pair::run),
+    ("typed_dispatch", typed_dispatch::run),
 ];

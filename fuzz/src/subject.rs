@@ -174,6 +174,20 @@ pub fn take_messages(node: &mut Node, now: Instant, frame: &[u8]) -> Vec<Taken> 
     std::iter::from_fn(|| messages.next(node).map(Taken::from)).collect()
 }
 
+impl Taken {
+    /// As it was taken.
+    pub fn message(&self) -> Message<'_> {
+        match self {
+            Self::Request { id, key, expires_at, payload } => {
+                Message::Request { id: *id, key: *key, expires_at: *expires_at, payload }
+            }
+            Self::Response { call, payload } => Message::Response { call: *call, payload },
+            Self::Notify { key, payload } => Message::Notify { key: *key, payload },
+            Self::Publish { key, missed, payload } => Message::Publish { key: *key, missed: *missed, payload },
+        }
+    }
+}
+
 impl From<Message<'_>> for Taken {
     fn from(message: Message<'_>) -> Self {
         match message {
