@@ -36,13 +36,11 @@ pub struct Driver {
     leave: f64,
     /// The latest time that the endpoint was told.
     told: u64,
-    /// Frames, since the boot: bare acks and HELLOs, offered to the port; taken by it; of these, with messages; bare acks; fed into
-    /// the endpoint.
-    acks_offered: u32,
-    hellos_offered: u32,
+    /// Frames, since the boot: taken by the port; of these, with messages; bare acks; HELLOs; fed into the endpoint.
     taken: u32,
     frames_taken: u32,
     acks_taken: u32,
+    hellos_taken: u32,
     frames_fed: u32,
     /// Those whose messages were all taken.
     accepted: HashSet<Vec<u8>>,
@@ -70,11 +68,10 @@ impl Driver {
             rng,
             leave: plan.leave,
             told: at.now.as_micros(),
-            acks_offered: 0,
-            hellos_offered: 0,
             taken: 0,
             frames_taken: 0,
             acks_taken: 0,
+            hellos_taken: 0,
             frames_fed: 0,
             accepted: HashSet::new(),
             fed_at: at.now.as_micros(),
@@ -304,9 +301,6 @@ impl Driver {
             shared.ledger.broken(format!("not a frame: {bytes:02x?}"));
             return None;
         };
-        let kind = kind(&frame);
-        self.acks_offered += u32::from(kind == Kind::BareAck);
-        self.hellos_offered += u32::from(kind == Kind::Hello);
         let label = || wire::describe(&frame).to_string();
         let Offer::Taken { deliveries, altered } = link.offer(at.time, bytes) else {
             shared.trace.frame(at.time, at.node, label, Fate::Refused);
@@ -324,6 +318,7 @@ impl Driver {
             None => Fate::Lost,
         };
         shared.trace.frame(at.time, at.node, label, fate);
+        let kind = kind(&frame);
         let ack_len = ack_len(&frame);
         shared.trace.sent(Sent { time: at.time, from: at.node, kind, len, ack_len });
         for delivery in deliveries {
@@ -333,6 +328,7 @@ impl Driver {
         self.taken += 1;
         self.frames_taken += u32::from(matches!(kind, Kind::Messages(_)));
         self.acks_taken += u32::from(kind == Kind::BareAck);
+        self.hellos_taken += u32::from(kind == Kind::Hello);
         Some(kind)
     }
 
