@@ -59,3 +59,4 @@ write("endpoint_pair", [draws(index, 150 + 30 * index) for index in range(40)])
 # Each message of the interface with one value.
 payloads = [b"\x02\x01\x05", b"\x02hi", bytes(12), bytes(2), bytes(2), b"\x01a\x00", b"", b"\x05", b"\x01\x07", b"\x01\x02", b"\x02hi"]
 write("typed_dispatch", [bytes([100, which, len(payload)]) + payload for which, payload in enumerate(payloads)])
+write("roundtrip", [bytes([layer]) + draws(index, 20 + 10 * index) for layer in range(3) for index in range(12)])

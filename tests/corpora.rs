@@ -25,4 +25,4 @@ macro_rules! replayed {
     ($($target:ident)*) => { $( #[test] fn $target() { replay(stringify!($target)); } )* };
 }
 
-replayed! { deframe decode_packet hello endpoint_hostile_peer endpoint_pair typed_dispatch }
+replayed! { deframe decode_packet hello endpoint_hostile_peer endpoint_pair typed_dispatch roundtrip }

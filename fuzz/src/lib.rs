@@ -10,6 +10,7 @@ pub mod hello;
 pub mod honest;
 pub mod model;
 pub mod peer;
+pub mod roundtrip;
 pub mod schema;
 #[path = "../../tests/sim/mod.rs"]
 pub mod sim;
@@ -21,11 +22,12 @@ pub mod wire;
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("deframe", deframe::run),
     ("decode_packet", decode_packet::run),
     ("hello", hello::run),
     ("endpoint_hostile_peer", endpoint_hostile_peer::run),
     ("endpoint_pair", endpoint_pair::run),
     ("typed_dispatch", typed_dispatch::run),
+    ("roundtrip", roundtrip::run),
 ];

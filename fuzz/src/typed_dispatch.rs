@@ -58,7 +58,7 @@ enum Way {
 /// What the application made of a message: its name, its value and what it was answered, both encoded anew.
 type Handled = std::result::Result<(&'static str, Vec<u8>, Vec<u8>), Undecodable>;
 
-struct Scene {
+pub(super) struct Scene {
     subject: Subject,
     peer: Peer,
     /// What the peer shows.
@@ -70,7 +70,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(digest: u32) -> Self {
+    pub(super) fn new(digest: u32) -> Self {
         let config = Config {
             schema_digest: Everything::DIGEST,
             lease: Duration::from_secs(2_000),
@@ -103,7 +103,7 @@ impl Scene {
                     Some(declared) => declared.key(),
                     None => input.arbitrary()?,
                 };
-                self.dispatch(way, key, payload(input)?);
+                self.say_somehow(way, key, payload(input)?);
             }
             9 => self.say_too_much(which, input.arbitrary()?),
             10 | 11 => self.ask(which, Err(input.arbitrary::<u8>()?)),
@@ -114,8 +114,13 @@ impl Scene {
 
     // The node serves
 
+    /// The peer sends a message as it was declared.
+    pub(super) fn dispatch(&mut self, declared: &Declared, payload: Vec<u8>) {
+        self.say_somehow(way_of(declared), declared.key(), payload);
+    }
+
     /// The peer sends a message, which is handled once if it can be.
-    fn dispatch(&mut self, way: Way, key: u16, payload: Vec<u8>) {
+    fn say_somehow(&mut self, way: Way, key: u16, payload: Vec<u8>) {
         let expected = DECLARED.iter().find(|declared| way_of(declared) == way && declared.key() == key);
         let message = match way {
             Way::Request => {
@@ -186,7 +191,7 @@ impl Scene {
         }
     }
 
-    fn call<P: Procedure>(
+    pub(super) fn call<P: Procedure>(
         &mut self,
         declared: &Declared,
         request: &P::Request<'_>,
@@ -197,7 +202,9 @@ impl Scene {
             let made = Context::new(node, now).call::<P>(Duration::from_secs(1_000), request)?;
             Ok::<_, SendError>(pending.insert(made).call())
         });
-        let (call, pending): (_, Pending<P>) = (call.expect("a free slot"), pending.expect("it was made"));
+        let is_too_large = encoded(request).len() > 48;
+        assert_eq!(call.err(), is_too_large.then_some(SendError::TooLarge { limit: 48 }));
+        let (Ok(call), Some(pending)): (_, Option<Pending<P>>) = (call, pending) else { return };
         let heard = self.heard();
         let [wire::Message::Request { slot, sequence, key, payload, .. }] = heard.as_slice() else {
             panic!("{heard:?}");
@@ -343,7 +350,7 @@ fn handle(node: &mut Node, now: Instant, message: Message<'_>) -> Handled {
 }
 
 /// A value as it would be sent.
-fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut room = [0; 64];
+pub(super) fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut room = [0; 256];
     postcard::to_slice(value, &mut room).expect("room").to_vec()
 }
