@@ -21,8 +21,10 @@ pub(super) fn run(input: &mut Unstructured<'_>) -> Result<()> {
     let mut sizes = || Ok(Sizes::draw(&mut Rng::play(&input.arbitrary::<[u8; 16]>()?)));
     let sizes = [sizes()?, sizes()?];
     let cuts = input.arbitrary()?;
-    let digests = input.arbitrary()?;
-    let mut pair = Pair::new(sizes, digests, cuts);
+    // Digests, and how long a request lives that does not say so, from 1 ms to 35 minutes.
+    let mut offer = || Ok((input.arbitrary()?, 1 + input.arbitrary::<u32>()? % (1 << 21)));
+    let offers = [offer()?, offer()?];
+    let mut pair = Pair::new(sizes, offers, cuts);
     pair.exchange_until(|pair| pair.nodes.iter().all(|node| node.by_datagrams.is_connected()));
     while !input.is_empty() {
         pair.step(input)?;
@@ -46,6 +48,8 @@ struct Node {
     takes_one_way: bool,
     end: End,
     digest: u32,
+    /// The default, in milliseconds.
+    time_to_live: u32,
     /// Said to the other end and not arrived yet.
     requests: Vec<(u16, Vec<u8>)>,
     notifies: VecDeque<(u16, Vec<u8>)>,
@@ -56,10 +60,14 @@ struct Node {
 }
 
 impl Node {
-    fn new(index: u32, sizes: Sizes, digest: u32, now: Instant) -> Self {
+    fn new(index: u32, sizes: Sizes, (digest, time_to_live): (u32, u32), now: Instant) -> Self {
         let number = 0x1234_5678 + index;
         let entropy = u64::from(number) << 32 | 0x0BAD_CAFE ^ u64::from(index);
-        let config = Config { schema_digest: digest, ..Config::new(Incarnation::random(entropy)) };
+        let config = Config {
+            schema_digest: digest,
+            default_time_to_live: Duration::from_millis(time_to_live.into()),
+            ..Config::new(Incarnation::random(entropy))
+        };
         let Parts { endpoint, deframer, frame_len: len } = sizes.boot(now, config);
         let capacities = sizes.capacities();
         assert_eq!(len, frame_len(capacities.payload));
@@ -71,6 +79,7 @@ impl Node {
             takes_one_way: sizes.takes_one_way(),
             end: End { incarnation: number, challenge: 0 },
             digest,
+            time_to_live,
             requests: Vec::new(),
             notifies: VecDeque::new(),
             publishes: BTreeMap::new(),
@@ -119,14 +128,18 @@ impl Node {
         assert_eq!(hello.from.incarnation, self.end.incarnation);
         assert_eq!(usize::from(hello.frame_size), frame_len(self.capacities.payload));
         assert_eq!(usize::from(hello.slots), self.capacities.replies);
+        let lifetimes = (0..=u8::MAX).map(wire::time_to_live).filter(|millis| *millis <= u64::from(self.time_to_live));
+        assert_eq!(Some(wire::time_to_live(hello.time_to_live)), lifetimes.max(), "rounded down");
+        // The first missing one, and those that can be held back until it comes.
+        assert_eq!(usize::from(hello.window), self.capacities.notify_in + 1);
         assert_eq!(hello.digest, self.digest);
     }
 }
 
 impl Pair {
-    fn new(sizes: [Sizes; 2], digests: [u32; 2], cuts: [u8; 4]) -> Self {
+    fn new(sizes: [Sizes; 2], offers: [(u32, u32); 2], cuts: [u8; 4]) -> Self {
         let now = Instant::from_micros(1_000_000);
-        let node = |index: usize| Node::new(index as u32, sizes[index], digests[index], now);
+        let node = |index: usize| Node::new(index as u32, sizes[index], offers[index], now);
         Self { nodes: [node(0), node(1)], now, cuts }
     }
 
