@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use bowline::wire::describe;
 
@@ -24,6 +24,18 @@ impl Frame {
         (bytes, life, session).hash(&mut hasher);
         Self { bytes: bytes.to_vec(), life, session, hash: hasher.finish() }
     }
+
+    /// Whether it carries a request with sequence 0. A session begins with 1, so this one comes after the last.
+    pub fn begins_sequences_anew(&self) -> bool {
+        let text = describe(&self.bytes).to_string();
+        (0..=1).any(|slot| text.contains(&format!("REQUEST {slot}.0 ")))
+    }
+}
+
+impl Hash for Frame {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 impl fmt::Display for Frame {
@@ -41,22 +53,22 @@ impl fmt::Display for Frame {
 /// young: these may come for ever.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
-    latest: Vec<Arc<Frame>>,
-    remembered: Vec<Arc<Frame>>,
+    latest: Vec<Rc<Frame>>,
+    remembered: Vec<Rc<Frame>>,
 }
 
 impl Network {
     /// `reach` is how many of the latest frames may still come.
-    pub fn send(&mut self, frame: Frame, reach: usize) {
+    pub fn send(&mut self, frame: Rc<Frame>, reach: usize) {
         // A frame that is said again is the same one.
         self.latest.retain(|other| other.hash != frame.hash);
         if self.latest.len() >= reach {
             self.latest.remove(0);
         }
-        self.latest.push(Arc::new(frame));
+        self.latest.push(frame);
     }
 
-    pub fn get(&self, index: usize) -> Option<&Arc<Frame>> {
+    pub fn get(&self, index: usize) -> Option<&Rc<Frame>> {
         self.latest.iter().chain(&self.remembered).nth(index)
     }
 
@@ -71,19 +83,19 @@ impl Network {
     }
 
     pub fn remember(&mut self, index: usize) {
-        let frame = Arc::clone(&self.latest[index]);
+        let frame = Rc::clone(&self.latest[index]);
         let at = self.remembered.partition_point(|other| other.hash < frame.hash);
         self.remembered.insert(at, frame);
     }
 
     /// Takes the oldest frame off.
-    pub fn take_first(&mut self) -> Option<Arc<Frame>> {
+    pub fn take_first(&mut self) -> Option<Rc<Frame>> {
         (!self.latest.is_empty()).then(|| self.latest.remove(0))
     }
 
     /// What was sent since `before`.
     pub fn news<'n>(&'n self, before: &'n Self) -> impl Iterator<Item = &'n Frame> {
-        let is_new = |frame: &&Arc<Frame>| !before.latest.iter().any(|other| other.hash == frame.hash);
+        let is_new = |frame: &&Rc<Frame>| !before.latest.iter().any(|other| other.hash == frame.hash);
         self.latest.iter().filter(is_new).map(|frame| &**frame)
     }
 

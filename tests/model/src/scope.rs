@@ -2,6 +2,8 @@
 
 use bowline::Semantics;
 
+use crate::landmark::Landmark;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     A,
@@ -62,6 +64,6 @@ pub struct Scope {
     /// A side without random numbers and without a counter of boots: on its line nothing survives its boot
     /// (`PROTOCOL.md §8.4`).
     pub without_entropy: Option<Side>,
-    /// Every how many states it is checked that the link heals.
-    pub heals_each: u64,
+    /// What must happen somewhere in it: else the search has not looked at what it is for.
+    pub must_reach: &'static [Landmark],
 }

@@ -38,7 +38,7 @@ const BASE: Scope = Scope {
     is_lazy: false,
     acks_at_once: true,
     without_entropy: None,
-    heals_each: 16,
+    must_reach: &[],
 };
 
 const BOOT: Scope = Scope { is_connected: false, calls: &[], ..BASE };
@@ -172,14 +172,12 @@ pub fn long() -> Vec<Scope> {
             about: "from boot, A crashes, the three latest frames may come",
             reach: 3,
             bounds: Bounds { crashes: [1, 0], ticks: [1, 1], ..NONE },
-            heals_each: 64,
             ..BOOT
         },
         Scope {
             name: "long-both-crash",
             about: "from boot, both crash",
             bounds: Bounds { crashes: [1, 1], ticks: [1, 1], ..NONE },
-            heals_each: 64,
             ..BOOT
         },
         Scope {
@@ -189,7 +187,6 @@ pub fn long() -> Vec<Scope> {
             calls: THREE,
             acks_at_once: false,
             bounds: Bounds { ticks: [1, 1], ..NONE },
-            heals_each: 64,
             ..BASE
         },
         Scope {
@@ -197,7 +194,6 @@ pub fn long() -> Vec<Scope> {
             about: "2 calls, the client crashes",
             calls: TWO,
             bounds: Bounds { crashes: [1, 0], ticks: [1, 1], ..NONE },
-            heals_each: 64,
             ..BASE
         },
         Scope {
@@ -205,7 +201,6 @@ pub fn long() -> Vec<Scope> {
             about: "both call each other at once, one call is refused",
             calls: EACH_WAY,
             bounds: Bounds { ticks: [1, 1], refusals: 1, ..NONE },
-            heals_each: 64,
             ..BASE
         },
         Scope {
@@ -213,7 +208,6 @@ pub fn long() -> Vec<Scope> {
             about: "2 calls that pass their deadlines, one is given up",
             calls: TWO,
             bounds: Bounds { ticks: [4, 0], cancels: 1, ..NONE },
-            heals_each: 64,
             ..BASE
         },
         Scope {
@@ -221,7 +215,6 @@ pub fn long() -> Vec<Scope> {
             about: "2 calls, one is given up, one refused",
             calls: TWO,
             bounds: Bounds { ticks: [1, 1], cancels: 1, refusals: 1, ..NONE },
-            heals_each: 64,
             ..BASE
         },
         Scope {
@@ -229,7 +222,6 @@ pub fn long() -> Vec<Scope> {
             about: "a repeatable call that outlives a session and passes its deadline in the next",
             calls: REPEATABLE,
             bounds: Bounds { crashes: [0, 1], ticks: [3, 1], refusals: 1, cancels: 1, ..NONE },
-            heals_each: 64,
             ..BASE
         },
         Scope {
@@ -238,7 +230,6 @@ pub fn long() -> Vec<Scope> {
             calls: TWO,
             is_prompt: true,
             bounds: Bounds { ticks: [1, 1], sleeps: [1, 1], ..NONE },
-            heals_each: 64,
             ..BASE
         },
         Scope {
@@ -247,7 +238,6 @@ pub fn long() -> Vec<Scope> {
             calls: SIX,
             is_prompt: true,
             bounds: Bounds { ticks: [1, 0], memories: [1, 1], ..NONE },
-            heals_each: 64,
             ..BASE
         },
         Scope {
@@ -256,7 +246,6 @@ pub fn long() -> Vec<Scope> {
             calls: TWO,
             without_entropy: Some(Side::A),
             bounds: Bounds { crashes: [1, 0], ticks: [1, 1], ..NONE },
-            heals_each: 64,
             ..BASE
         },
         Scope {
@@ -265,7 +254,6 @@ pub fn long() -> Vec<Scope> {
             calls: TWO,
             without_entropy: Some(Side::B),
             bounds: Bounds { crashes: [0, 1], ticks: [1, 1], ..NONE },
-            heals_each: 64,
             ..BASE
         },
         Scope {
@@ -273,7 +261,6 @@ pub fn long() -> Vec<Scope> {
             about: "2 slots, 3 calls, both crash",
             slots: 2,
             calls: THREE,
-            heals_each: 64,
             bounds: Bounds { crashes: [1, 1], ticks: [1, 1], ..NONE },
             ..BASE
         },

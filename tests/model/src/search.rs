@@ -1,0 +1,147 @@
+//! Walks through all states of a scope, depth-first. Of a state that was seen a hash of 64 bits is kept, and no more.
+
+use std::time::{Duration, Instant};
+
+use nohash_hasher::IntSet;
+
+use crate::healing::{Ill, heals};
+use crate::ledger::Broken;
+use crate::memo::Memo;
+use crate::node::Memory;
+use crate::scope::Scope;
+use crate::state::{Action, State};
+
+/// How a search ended.
+pub enum End<S> {
+    /// All states were seen, and none breaks a promise.
+    Complete,
+    /// Its time was over.
+    Cut,
+    Found(Finding<S>),
+}
+
+/// How a promise was broken.
+pub struct Finding<S> {
+    /// States, and what led to each; nothing led to the first.
+    pub path: Vec<(Option<Action>, State<S>)>,
+    pub why: Why,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Why {
+    Broken(Broken),
+    /// The last state does not heal.
+    Ill(Ill),
+}
+
+/// A state on the way to the present one.
+struct Level<S> {
+    state: State<S>,
+    /// What led to it.
+    by: Option<Action>,
+    /// How many of the actions that are still to be tried are those of states before it.
+    below: usize,
+}
+
+pub struct Search<S> {
+    /// What happens while anything may go wrong, and once nothing does.
+    pub wild: Memo<S>,
+    pub calm: Memo<S>,
+    seen: IntSet<u64>,
+    /// Nodes and ledgers that were let heal.
+    healed: IntSet<u64>,
+    path: Vec<Level<S>>,
+    /// What is still to be tried in the states on the path.
+    actions: Vec<Action>,
+    pub steps: u64,
+    pub depth: usize,
+    /// Turns that the slowest link needed to heal.
+    pub turns: u64,
+}
+
+/// Steps between looks at the clock.
+const STRIDE: u64 = 1 << 16;
+
+impl<S: Memory> Search<S> {
+    pub fn new(scope: Scope) -> Self {
+        let calm = Scope { is_lazy: false, is_prompt: true, reach: usize::MAX, ..scope.clone() };
+        Self {
+            wild: Memo::new(scope),
+            calm: Memo::new(calm),
+            seen: IntSet::default(),
+            healed: IntSet::default(),
+            path: Vec::new(),
+            actions: Vec::new(),
+            steps: 0,
+            depth: 0,
+            turns: 0,
+        }
+    }
+
+    pub fn states(&self) -> usize {
+        self.seen.len()
+    }
+
+    pub fn healed(&self) -> usize {
+        self.healed.len()
+    }
+
+    /// Searches all, or as much as `limit` allows. `tell` is called now and then.
+    pub fn run(&mut self, limit: Option<Duration>, mut tell: impl FnMut(&Self)) -> End<S> {
+        let begin = Instant::now();
+        let start = State::start(&mut self.calm);
+        let mut found = self.visit(start, None);
+        while found.is_none() {
+            let Some(last) = self.path.last() else { return End::Complete };
+            if self.actions.len() == last.below {
+                self.path.pop();
+                continue;
+            }
+            let Some(action) = self.actions.pop() else { return End::Complete };
+            let Some(next) = last.state.after(&mut self.wild, action) else { continue };
+            found = self.visit(next, Some(action));
+            if self.steps.is_multiple_of(STRIDE) {
+                tell(self);
+                if limit.is_some_and(|limit| begin.elapsed() >= limit) {
+                    return End::Cut;
+                }
+            }
+        }
+        match found {
+            Some(why) => {
+                End::Found(Finding { path: self.path.drain(..).map(|level| (level.by, level.state)).collect(), why })
+            }
+            None => End::Complete,
+        }
+    }
+
+    /// A step has led to `state`. It is on the path afterwards if it is new.
+    fn visit(&mut self, state: State<S>, by: Option<Action>) -> Option<Why> {
+        self.steps += 1;
+        if !self.seen.insert(state.fingerprint()) {
+            return None;
+        }
+        let why = self.judge(&state);
+        let below = self.actions.len();
+        state.actions(&self.wild.scope, &mut self.actions);
+        self.path.push(Level { state, by, below });
+        self.depth = self.depth.max(self.path.len());
+        why
+    }
+
+    fn judge(&mut self, state: &State<S>) -> Option<Why> {
+        if let Some(broken) = state.ledger.broken {
+            return Some(Why::Broken(broken));
+        }
+        if !self.healed.insert(state.without_network()) {
+            return None;
+        }
+        match heals(&mut self.calm, &mut state.clone()) {
+            Ok(turns) => {
+                self.turns = self.turns.max(turns);
+                None
+            }
+            Err(ill) => Some(Why::Ill(ill)),
+        }
+    }
+}
