@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bowline::wire::describe;
 
-use crate::canonical::Canonical;
+use crate::canonical::hash_of;
 
 /// A frame on its way, and what its sender was when it went out.
 #[derive(Debug)]
@@ -20,9 +20,7 @@ pub struct Frame {
 
 impl Frame {
     pub fn new(bytes: &[u8], life: u8, session: Option<u32>) -> Self {
-        let mut hasher = Canonical::new(0);
-        (bytes, life, session).hash(&mut hasher);
-        Self { bytes: bytes.to_vec(), life, session, hash: hasher.finish() }
+        Self { bytes: bytes.to_vec(), life, session, hash: hash_of((bytes, life, session)) }
     }
 
     /// Whether it carries a request with sequence 0. A session begins with 1, so this one comes after the last.

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use nohash_hasher::IntSet;
+
 use crate::input::Input;
 use crate::ledger::{Broken, Outcome, PROOFS};
 use crate::memo::Memo;
 use crate::node::{Memory, TICK};
-use crate::scope::Side;
+use crate::scope::{Scope, Side};
 use crate::state::State;
 
 /// Turns of both clocks in which everything has to be settled.
@@ -36,17 +38,52 @@ impl fmt::Display for Ill {
     }
 }
 
-/// What is under way is lost, and nothing goes wrong any more. Says how many turns it took.
-pub fn heals<S: Memory>(calm: &mut Memo<S>, state: &mut State<S>) -> Result<u64, Ill> {
-    for network in &mut state.towards {
-        network.clear();
+/// Links that heal.
+pub struct Healing<S> {
+    pub calm: Memo<S>,
+    /// Nodes and ledgers that were let heal.
+    healed: IntSet<u64>,
+    /// Nodes at rest between which new calls succeed.
+    proven: IntSet<u64>,
+    /// Turns that the slowest needed.
+    pub turns: u64,
+}
+
+impl<S: Memory> Healing<S> {
+    pub fn new(scope: &Scope) -> Self {
+        let calm = Memo::new(Scope { is_lazy: false, is_prompt: true, reach: usize::MAX, ..scope.clone() });
+        Self { calm, healed: IntSet::default(), proven: IntSet::default(), turns: 0 }
     }
-    for side in Side::BOTH {
-        if state.node(side).is_closed {
-            state.on(calm, side, Input::Open);
+
+    /// How many different links were let heal.
+    pub fn count(&self) -> usize {
+        self.healed.len()
+    }
+
+    /// Whether a link in this state heals.
+    pub fn check(&mut self, state: &State<S>) -> Result<(), Ill> {
+        if self.healed.insert(state.nodes_and_ledger()) { self.heal(&mut state.clone()) } else { Ok(()) }
+    }
+
+    /// What is under way is lost, and nothing goes wrong any more.
+    pub fn heal(&mut self, state: &mut State<S>) -> Result<(), Ill> {
+        for network in &mut state.towards {
+            network.clear();
         }
+        for side in Side::BOTH {
+            if state.node(side).is_closed {
+                state.on(&mut self.calm, side, Input::Open);
+            }
+        }
+        let turns = settle(&mut self.calm, state)?;
+        self.turns = self.turns.max(turns);
+        // With nothing waiting, what happened to earlier calls no longer matters.
+        if self.proven.insert(state.nodes()) { prove(&mut self.calm, state) } else { Ok(()) }
     }
-    let turns = settle(calm, state)?;
+}
+
+/// A new call from each side succeeds.
+pub fn prove<S: Memory>(calm: &mut Memo<S>, state: &mut State<S>) -> Result<(), Ill> {
     for (side, id) in Side::BOTH.into_iter().zip(PROOFS) {
         state.on(calm, side, Input::Call(id));
         settle(calm, state)?;
@@ -55,7 +92,7 @@ pub fn heals<S: Memory>(calm: &mut Memo<S>, state: &mut State<S>) -> Result<u64,
         }
         state.ledger.forget(id);
     }
-    Ok(turns)
+    Ok(())
 }
 
 /// Lets time pass until the link is at rest; says how many turns it took.

@@ -1,13 +1,12 @@
 //! What a node does depends on the node and on what happens to it, and on nothing else: so the shipped code need run
 //! only once for each such pair, however many states they are part of.
 
-use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use nohash_hasher::IntMap;
 
-use crate::canonical::Canonical;
+use crate::canonical::hash_of;
 use crate::frame::Frame;
 use crate::input::{Input, Outside};
 use crate::landmark::Landmarks;
@@ -46,9 +45,7 @@ impl<S: Memory> Memo<S> {
 
     /// What comes of `input` to `node`.
     pub fn effect(&mut self, node: &Node<S>, input: Input<'_>) -> Rc<Effect<S>> {
-        let mut hasher = Canonical::new(0);
-        (node.hash(), input).hash(&mut hasher);
-        let key = hasher.finish();
+        let key = hash_of((node.hash(), input));
         let effect = match self.effects.get(&key) {
             Some(effect) => Rc::clone(effect),
             None => self.remember(key, node, input),

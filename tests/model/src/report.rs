@@ -63,28 +63,28 @@ pub fn check<S: Memory>(scope: Scope, limit: Option<Duration>) -> Total {
         search.states(),
         search.steps,
         search.depth,
-        search.healed(),
-        search.turns,
-        search.wild.runs + search.calm.runs,
+        search.healing.count(),
+        search.healing.turns,
+        search.memo.runs + search.healing.calm.runs,
         time.as_secs_f64(),
     );
     let mut total = Total {
         states: search.states(),
         steps: search.steps,
-        healed: search.healed(),
+        healed: search.healing.count(),
         missed: chance_of_a_miss(search.states()),
         ..Total::default()
     };
     match end {
         End::Complete => {
-            let missing = must_reach.iter().filter(|landmark| !search.wild.landmarks.contains(**landmark));
+            let missing = must_reach.iter().filter(|landmark| !search.memo.landmarks.contains(**landmark));
             let missing = missing.inspect(|landmark| println!("  BLIND: it never comes to it that {landmark}"));
             total.blind = usize::from(missing.count() > 0);
         }
         End::Cut => total.cut = 1,
         End::Found(finding) => {
             total.broken = 1;
-            trace::print(&mut search.calm, &finding);
+            trace::print(&mut search.healing, &finding);
         }
     }
     total

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nohash_hasher::IntSet;
 
-use crate::healing::{Ill, heals};
+use crate::healing::{Healing, Ill};
 use crate::ledger::Broken;
 use crate::memo::Memo;
 use crate::node::Memory;
@@ -44,19 +44,14 @@ struct Level<S> {
 }
 
 pub struct Search<S> {
-    /// What happens while anything may go wrong, and once nothing does.
-    pub wild: Memo<S>,
-    pub calm: Memo<S>,
+    pub memo: Memo<S>,
+    pub healing: Healing<S>,
     seen: IntSet<u64>,
-    /// Nodes and ledgers that were let heal.
-    healed: IntSet<u64>,
     path: Vec<Level<S>>,
     /// What is still to be tried in the states on the path.
     actions: Vec<Action>,
     pub steps: u64,
     pub depth: usize,
-    /// Turns that the slowest link needed to heal.
-    pub turns: u64,
 }
 
 /// Steps between looks at the clock.
@@ -64,17 +59,14 @@ const STRIDE: u64 = 1 << 16;
 
 impl<S: Memory> Search<S> {
     pub fn new(scope: Scope) -> Self {
-        let calm = Scope { is_lazy: false, is_prompt: true, reach: usize::MAX, ..scope.clone() };
         Self {
-            wild: Memo::new(scope),
-            calm: Memo::new(calm),
+            healing: Healing::new(&scope),
+            memo: Memo::new(scope),
             seen: IntSet::default(),
-            healed: IntSet::default(),
             path: Vec::new(),
             actions: Vec::new(),
             steps: 0,
             depth: 0,
-            turns: 0,
         }
     }
 
@@ -82,14 +74,10 @@ impl<S: Memory> Search<S> {
         self.seen.len()
     }
 
-    pub fn healed(&self) -> usize {
-        self.healed.len()
-    }
-
     /// Searches all, or as much as `limit` allows. `tell` is called now and then.
     pub fn run(&mut self, limit: Option<Duration>, mut tell: impl FnMut(&Self)) -> End<S> {
         let begin = Instant::now();
-        let start = State::start(&mut self.calm);
+        let start = State::start(&mut self.healing);
         let mut found = self.visit(start, None);
         while found.is_none() {
             let Some(last) = self.path.last() else { return End::Complete };
@@ -98,7 +86,7 @@ impl<S: Memory> Search<S> {
                 continue;
             }
             let Some(action) = self.actions.pop() else { return End::Complete };
-            let Some(next) = last.state.after(&mut self.wild, action) else { continue };
+            let Some(next) = last.state.after(&mut self.memo, action) else { continue };
             found = self.visit(next, Some(action));
             if self.steps.is_multiple_of(STRIDE) {
                 tell(self);
@@ -123,7 +111,7 @@ impl<S: Memory> Search<S> {
         }
         let why = self.judge(&state);
         let below = self.actions.len();
-        state.actions(&self.wild.scope, &mut self.actions);
+        state.actions(&self.memo.scope, &mut self.actions);
         self.path.push(Level { state, by, below });
         self.depth = self.depth.max(self.path.len());
         why
@@ -133,15 +121,6 @@ impl<S: Memory> Search<S> {
         if let Some(broken) = state.ledger.broken {
             return Some(Why::Broken(broken));
         }
-        if !self.healed.insert(state.without_network()) {
-            return None;
-        }
-        match heals(&mut self.calm, &mut state.clone()) {
-            Ok(turns) => {
-                self.turns = self.turns.max(turns);
-                None
-            }
-            Err(ill) => Some(Why::Ill(ill)),
-        }
+        self.healing.check(state).err().map(Why::Ill)
     }
 }

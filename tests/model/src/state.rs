@@ -1,11 +1,10 @@
 //! Both ends, the frames under way, the truth, and what may still happen: a state, and its successors.
 
-use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use crate::canonical::Canonical;
+use crate::canonical::hash_of;
 use crate::frame::{Frame, Network};
-use crate::healing::heals;
+use crate::healing::Healing;
 use crate::input::Input;
 use crate::landmark::Landmark;
 use crate::ledger::{Broken, Ledger};
@@ -43,22 +42,23 @@ pub enum Action {
 
 impl<S: Memory> State<S> {
     /// What the search begins with; nothing goes wrong before.
-    pub fn start(calm: &mut Memo<S>) -> Self {
-        let boot = |side| Rc::new(Node::boot(&calm.scope, side, 1, START));
+    pub fn start(healing: &mut Healing<S>) -> Self {
+        let scope = healing.calm.scope.clone();
+        let boot = |side| Rc::new(Node::boot(&scope, side, 1, START));
         let mut state = Self {
             nodes: [boot(Side::A), boot(Side::B)],
             towards: Default::default(),
             ledger: Ledger::default(),
-            left: calm.scope.bounds,
+            left: scope.bounds,
             hash: 0,
         };
-        if calm.scope.is_connected {
-            if heals(calm, &mut state).is_err() {
+        if scope.is_connected {
+            if healing.heal(&mut state).is_err() {
                 state.ledger.breaks(Broken::NeverConnected);
             }
         } else {
             for side in Side::BOTH {
-                state.on(calm, side, Input::Wait(0));
+                state.on(&mut healing.calm, side, Input::Wait(0));
             }
         }
         state.rehash();
@@ -217,22 +217,22 @@ impl<S: Memory> State<S> {
     }
 
     fn rehash(&mut self) {
-        let mut hasher = Canonical::new(0);
-        let [a, b] = &self.nodes;
-        (a.hash(), b.hash(), &self.towards, &self.ledger, &self.left).hash(&mut hasher);
-        self.hash = hasher.finish();
+        self.hash = hash_of((self.nodes_and_ledger(), &self.towards, &self.left));
     }
 
     pub fn fingerprint(&self) -> u64 {
         self.hash
     }
 
-    /// A hash of what is left of it when all that is under way is lost, and nothing goes wrong any more.
-    pub fn without_network(&self) -> u64 {
-        let mut hasher = Canonical::new(0);
+    /// A hash of all but the frames under way and what may still go wrong.
+    pub fn nodes_and_ledger(&self) -> u64 {
+        hash_of((self.nodes(), &self.ledger))
+    }
+
+    /// A hash of the nodes alone.
+    pub fn nodes(&self) -> u64 {
         let [a, b] = &self.nodes;
-        (a.hash(), b.hash(), &self.ledger).hash(&mut hasher);
-        hasher.finish()
+        hash_of((a.hash(), b.hash()))
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 
-use crate::healing::heals;
-use crate::memo::Memo;
+use crate::healing::Healing;
 use crate::node::Memory;
 use crate::scope::Side;
 use crate::search::{Finding, Why};
 use crate::state::{Action, State};
 
-pub fn print<S: Memory>(calm: &mut Memo<S>, finding: &Finding<S>) {
+pub fn print<S: Memory>(healing: &mut Healing<S>, finding: &Finding<S>) {
     match finding.why {
         Why::Broken(broken) => println!("\n  BROKEN: {broken}"),
         Why::Ill(_) => println!("\n  BROKEN: once faults stop, all calls end and new ones succeed"),
@@ -30,7 +29,7 @@ pub fn print<S: Memory>(calm: &mut Memo<S>, finding: &Finding<S>) {
         Why::Ill(ill) => {
             let Some((_, last)) = finding.path.last() else { return };
             let mut healed = last.clone();
-            let _ = heals(calm, &mut healed);
+            let _ = healing.heal(&mut healed);
             show(&healed, &mut shown);
             println!("       >>> {ill}\n");
         }
