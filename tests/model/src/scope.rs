@@ -53,8 +53,8 @@ pub struct Scope {
     pub bounds: Bounds,
     /// How many of the latest frames each way may come, in any order.
     pub reach: usize,
-    /// Whether the search starts with both nodes in a session; else with both just booted.
-    pub is_connected: bool,
+    /// Calls that each side has made when the search begins, in a session; 0: both have just booted.
+    pub calls_before: u8,
     /// Whether handlers answer at once; else they take as long as they like.
     pub is_prompt: bool,
     /// Whether ports take frames as long as they like; else at once.

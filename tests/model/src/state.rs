@@ -52,11 +52,12 @@ impl<S: Memory> State<S> {
             left: scope.bounds,
             hash: 0,
         };
-        if scope.is_connected {
+        for _ in 0..scope.calls_before {
             if healing.heal(&mut state).is_err() {
                 state.ledger.breaks(Broken::NeverConnected);
             }
-        } else {
+        }
+        if scope.calls_before == 0 {
             for side in Side::BOTH {
                 state.on(&mut healing.calm, side, Input::Wait(0));
             }
