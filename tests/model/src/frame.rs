@@ -25,6 +25,9 @@ impl Frame {
 
     /// Whether it carries a request with sequence 0. A session begins with 1, so this one comes after the last.
     pub fn begins_sequences_anew(&self) -> bool {
+        if calls_in(&self.bytes).next().is_none() {
+            return false;
+        }
         let text = describe(&self.bytes).to_string();
         (0..=1).any(|slot| text.contains(&format!("REQUEST {slot}.0 ")))
     }

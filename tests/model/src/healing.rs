@@ -83,7 +83,7 @@ impl<S: Memory> Healing<S> {
 }
 
 /// A new call from each side succeeds.
-pub fn prove<S: Memory>(calm: &mut Memo<S>, state: &mut State<S>) -> Result<(), Ill> {
+fn prove<S: Memory>(calm: &mut Memo<S>, state: &mut State<S>) -> Result<(), Ill> {
     for (side, id) in Side::BOTH.into_iter().zip(PROOFS) {
         state.on(calm, side, Input::Call(id));
         settle(calm, state)?;

@@ -15,7 +15,7 @@ use crate::state::{Action, State};
 pub enum End<S> {
     /// All states were seen, and none breaks a promise.
     Complete,
-    /// Its time was over.
+    /// Its time was over, or its memory full.
     Cut,
     Found(Finding<S>),
 }
@@ -57,6 +57,10 @@ pub struct Search<S> {
 /// Steps between looks at the clock.
 const STRIDE: u64 = 1 << 16;
 
+/// Of so many states the hashes, and what else is remembered, fit into 8 GB: the set of them is full then, and would
+/// double next.
+const MAX_STATES: usize = (1 << 28) / 8 * 7 - STRIDE as usize;
+
 impl<S: Memory> Search<S> {
     pub fn new(scope: Scope) -> Self {
         Self {
@@ -79,27 +83,24 @@ impl<S: Memory> Search<S> {
         let begin = Instant::now();
         let start = State::start(&mut self.healing);
         let mut found = self.visit(start, None);
-        while found.is_none() {
+        loop {
+            if let Some(why) = found {
+                let path = self.path.drain(..).map(|level| (level.by, level.state)).collect();
+                return End::Found(Finding { path, why });
+            }
             let Some(last) = self.path.last() else { return End::Complete };
-            if self.actions.len() == last.below {
+            let Some(action) = (self.actions.len() > last.below).then(|| self.actions.pop()).flatten() else {
                 self.path.pop();
                 continue;
-            }
-            let Some(action) = self.actions.pop() else { return End::Complete };
+            };
             let Some(next) = last.state.after(&mut self.memo, action) else { continue };
             found = self.visit(next, Some(action));
             if self.steps.is_multiple_of(STRIDE) {
                 tell(self);
-                if limit.is_some_and(|limit| begin.elapsed() >= limit) {
+                if self.states() > MAX_STATES || limit.is_some_and(|limit| begin.elapsed() >= limit) {
                     return End::Cut;
                 }
             }
-        }
-        match found {
-            Some(why) => {
-                End::Found(Finding { path: self.path.drain(..).map(|level| (level.by, level.state)).collect(), why })
-            }
-            None => End::Complete,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::healing::Healing;
+use crate::healing::{Healing, Ill};
 use crate::node::Memory;
 use crate::scope::Side;
 use crate::search::{Finding, Why};
@@ -11,6 +11,7 @@ use crate::state::{Action, State};
 pub fn print<S: Memory>(healing: &mut Healing<S>, finding: &Finding<S>) {
     match finding.why {
         Why::Broken(broken) => println!("\n  BROKEN: {broken}"),
+        Why::Ill(Ill::Broken(broken)) => println!("\n  BROKEN, when nothing goes wrong any more: {broken}"),
         Why::Ill(_) => println!("\n  BROKEN: once faults stop, all calls end and new ones succeed"),
     }
     let mut shown = [String::new(), String::new()];
