@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use bowline::wire::describe;
+use smallvec::SmallVec;
 
 use crate::canonical::hash_of;
 
@@ -15,7 +16,7 @@ pub struct Frame {
     pub life: u8,
     /// The session that it belongs to; `None` for a HELLO.
     pub session: Option<u32>,
-    hash: u64,
+    pub hash: u64,
 }
 
 impl Frame {
@@ -54,8 +55,8 @@ impl fmt::Display for Frame {
 /// young: these may come for ever.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
-    latest: Vec<Rc<Frame>>,
-    remembered: Vec<Rc<Frame>>,
+    latest: SmallVec<[Rc<Frame>; 3]>,
+    remembered: SmallVec<[Rc<Frame>; 1]>,
 }
 
 impl Network {
@@ -107,10 +108,8 @@ impl Network {
 
 impl Hash for Network {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for frames in [&self.latest, &self.remembered] {
-            state.write_usize(frames.len());
-            frames.iter().for_each(|frame| state.write_u64(frame.hash));
-        }
+        self.latest.hash(state);
+        self.remembered.hash(state);
     }
 }
 

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use nohash_hasher::IntMap;
+use smallvec::SmallVec;
 
 use crate::canonical::hash_of;
 use crate::frame::Frame;
@@ -17,8 +18,8 @@ use crate::scope::Scope;
 /// What came of it.
 pub struct Effect<S> {
     pub node: Rc<Node<S>>,
-    pub sent: Vec<Rc<Frame>>,
-    pub facts: Vec<Fact>,
+    pub sent: SmallVec<[Rc<Frame>; 2]>,
+    pub facts: SmallVec<[Fact; 1]>,
     pub landmarks: Landmarks,
     pub has_happened: bool,
 }
@@ -35,12 +36,13 @@ pub struct Memo<S> {
     pub runs: u64,
     effects: IntMap<u64, Rc<Effect<S>>>,
     nodes: IntMap<u64, Rc<Node<S>>>,
+    frames: IntMap<u64, Rc<Frame>>,
 }
 
 impl<S: Memory> Memo<S> {
     pub fn new(scope: Scope) -> Self {
-        let (effects, nodes) = (IntMap::default(), IntMap::default());
-        Self { scope, landmarks: Landmarks::default(), runs: 0, effects, nodes }
+        let (effects, nodes, frames) = (IntMap::default(), IntMap::default(), IntMap::default());
+        Self { scope, landmarks: Landmarks::default(), runs: 0, effects, nodes, frames }
     }
 
     /// What comes of `input` to `node`.
@@ -58,6 +60,7 @@ impl<S: Memory> Memo<S> {
         if self.effects.len() >= MAX_EFFECTS {
             self.effects.clear();
             self.nodes.clear();
+            self.frames.clear();
         }
         self.runs += 1;
         let (mut next, mut outside) = (node.clone(), Outside::new(&self.scope));
@@ -68,10 +71,11 @@ impl<S: Memory> Memo<S> {
             true
         });
         let Outside { sent, facts, landmarks, .. } = outside;
+        let shared = |frame: Frame| Rc::clone(self.frames.entry(frame.hash).or_insert_with(|| Rc::new(frame)));
         let effect = Rc::new(Effect {
             node: Rc::clone(self.nodes.entry(next.hash()).or_insert_with(|| Rc::new(next))),
-            sent: sent.into_iter().map(Rc::new).collect(),
-            facts,
+            sent: sent.into_iter().map(shared).collect(),
+            facts: facts.into(),
             landmarks,
             has_happened,
         });
