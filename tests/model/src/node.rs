@@ -20,6 +20,8 @@ pub const TICK: u64 = 17_000;
 pub const LEASE: u64 = 8 * TICK;
 /// A call ends after so many.
 pub const TIMEOUT: u64 = 3 * TICK;
+/// More events or frames than these, in answer to one thing, are a storm.
+const MAX_AT_ONCE: u32 = 20;
 
 /// Memory of an endpoint that can be searched.
 pub trait Memory: Storage + Clone + Hash + Default {}
@@ -254,9 +256,8 @@ impl<S: Memory> Node<S> {
             let mut count = 0;
             while self.transmit(true, outside) {
                 count += 1;
-                if count > 20 {
-                    outside.breaks(Broken::Invariant);
-                    break;
+                if count > MAX_AT_ONCE {
+                    return outside.breaks(Broken::Invariant);
                 }
             }
         }
@@ -285,7 +286,12 @@ impl<S: Memory> Node<S> {
     }
 
     fn take_events(&mut self, before: Option<Option<u32>>, outside: &mut Outside<'_>) {
+        let mut count = 0;
         while let Some(event) = self.endpoint.poll_event() {
+            count += 1;
+            if count > MAX_AT_ONCE {
+                return outside.breaks(Broken::Invariant);
+            }
             let session = self.session_id();
             match event {
                 Event::CallFailed { call, error } => {
