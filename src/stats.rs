@@ -5,11 +5,11 @@
 #[cfg_attr(bowline_model, derive(Hash))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Stats {
-    /// Frames handed out to the port.
+    /// Frames handed out to the port, but for those that it did not take.
     pub frames_sent: u32,
     /// Frames handed in. Each is accepted or counted once in [`Dropped`].
     pub frames_received: u32,
-    /// Messages that were sent again.
+    /// Messages that were sent again, whether the port took the frame or not.
     pub retransmits: u32,
     /// Times that silence made the timer send again.
     pub probes: u32,
@@ -19,7 +19,7 @@ pub struct Stats {
     pub hellos_sent: u32,
     /// Sessions entered.
     pub sessions: u32,
-    /// Messages that came again and were not delivered again.
+    /// Messages that came again and were not delivered again, and publishes that came late.
     pub duplicates: u32,
     /// Messages that had to be left for a retransmission: no room, or the slot is held by an orphan.
     pub deferred: u32,
@@ -78,4 +78,9 @@ impl Dropped {
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn count(counter: &mut u32) {
     *counter = counter.saturating_add(1);
+}
+
+/// Takes back one that was counted.
+pub(crate) fn uncount(counter: &mut u32) {
+    *counter = counter.saturating_sub(1);
 }

@@ -117,8 +117,8 @@ impl Model {
         match (header.ack, ack) {
             (None, None) => {}
             (Some(field), Some(ack)) => {
-                let restored = wire::restore(field.low, field.len, self.acked);
-                if restored != ack || ack >= session.received + self.refused {
+                let restored = wire::restore_ack(field.low, field.len, self.acked);
+                if restored != Some(ack) || ack >= session.received + self.refused {
                     return Dropped(Why::BadCheck);
                 }
                 if ack >= session.received {

@@ -53,11 +53,24 @@ pub fn session_frame(sender: End, receiver: End, number: u64, ack: Option<u64>, 
 
 /// §5.1: of all numbers with these low bytes the one nearest to `expected`, the higher one if two are as near.
 pub fn restore(low: u32, len: usize, expected: u64) -> u64 {
+    let candidates = candidates(low, len, expected).into_iter().filter(|number| *number >= 0);
+    candidates.min_by_key(nearest(expected)).unwrap_or(0) as u64
+}
+
+/// §6: likewise, but below 0 there is none.
+pub fn restore_ack(low: u32, len: usize, expected: u64) -> Option<u64> {
+    let number = candidates(low, len, expected).into_iter().min_by_key(nearest(expected))?;
+    u64::try_from(number).ok()
+}
+
+fn candidates(low: u32, len: usize, expected: u64) -> [i128; 3] {
     let window = 1_i128 << (8 * len);
     let base = (i128::from(expected) / window) * window + i128::from(low);
-    let near = |number: &i128| ((number - i128::from(expected)).abs(), -number);
-    let candidates = [base - window, base, base + window].into_iter().filter(|number| *number >= 0);
-    candidates.min_by_key(near).unwrap_or(0) as u64
+    [base - window, base, base + window]
+}
+
+fn nearest(expected: u64) -> impl Fn(&i128) -> (i128, i128) {
+    move |number| ((number - i128::from(expected)).abs(), -number)
 }
 
 /// §5.1: bytes that a packet must give its number. `base` is the largest acknowledged one plus one.

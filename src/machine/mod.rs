@@ -109,9 +109,10 @@ enum Listening {
 enum LastFrame {
     None,
     Hello(Answer),
-    /// `may_be_copied` if it carried messages and is not the second copy of another.
+    /// `is_bare` if it carried only an ack, `may_be_copied` if it carried messages and is not the second copy of another.
     Packet {
         ack_was_owed: Option<bool>,
+        is_bare: bool,
         may_be_copied: bool,
     },
     Close,
@@ -140,7 +141,7 @@ impl Machine {
             foreign_challenge: 0,
             greeted_at: now.stamp(),
             greet_after: timer(quiet),
-            greet_interval: round_trip.micros(),
+            greet_interval: round_trip.probe_micros(),
             suspect_since: None,
             credit: 0,
             sent: Sent::new(),

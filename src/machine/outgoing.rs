@@ -162,6 +162,7 @@ impl<'a, S: Storage> Outgoing<'a, S> {
     pub(super) fn refused(&mut self, message: MessageId) {
         match message {
             MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls().refused(message),
+            MessageId::Notify { .. } if S::NOTIFY_OUT > 0 => self.notifies().refused(message),
             _ => self.repeat(message),
         }
     }

@@ -100,8 +100,8 @@ enum Delivered<'f> {
     Message(Message<'f>),
     News,
     Old,
-    /// It says nothing new, and does not mean that the peer misses something.
-    Ping,
+    /// It says nothing new, and does not mean that the peer misses something: a PING, or a publish that comes late.
+    Idle,
     Wait,
 }
 
@@ -138,7 +138,7 @@ impl<'f> Messages<'f> {
                 }
                 Delivered::News => packet.has_news = true,
                 Delivered::Old => packet.has_repeated = true,
-                Delivered::Ping => {}
+                Delivered::Idle => {}
                 Delivered::Wait => packet.must_come_again = true,
             }
         }
@@ -409,21 +409,24 @@ impl Machine {
                     Some(missed) => {
                         Delivered::Message(Message::Publish { key: publish.key, missed, payload: publish.payload })
                     }
-                    None => Delivered::Old,
+                    None => {
+                        count(&mut self.stats.duplicates);
+                        Delivered::Idle
+                    }
                 }
             }
             WireMessage::Close => {
                 self.leave(storage, SessionEnd::ClosedByPeer);
                 Delivered::News
             }
-            WireMessage::Ping => Delivered::Ping,
+            WireMessage::Ping => Delivered::Idle,
             // A one-way message that is not taken here. (Others name slots that are not there: such packets are malformed.)
             _ => Delivered::News,
         };
         match delivered {
             Delivered::Old => count(&mut self.stats.duplicates),
             Delivered::Wait => count(&mut self.stats.deferred),
-            Delivered::Message(_) | Delivered::News | Delivered::Ping => {}
+            Delivered::Message(_) | Delivered::News | Delivered::Idle => {}
         }
         delivered
     }

@@ -4,19 +4,23 @@ use super::outgoing::{Outgoing, Ping, adapts};
 use super::{LastFrame, Listening, Machine};
 use crate::recovery::{MessageId, Outbox};
 use crate::session::{Answer, Session};
-use crate::stats::count;
+use crate::stats::{count, uncount};
 use crate::storage::Storage;
 use crate::story::{Story, tell};
 use crate::time::Instant;
 use crate::wire::{
-    CHECK_LEN, Header, MessageWriter, OutMessage, PacketNumber, VERSION, VersionRefusal, Writer, packet_len,
-    plain_check, time_to_live,
+    CHECK_LEN, Header, MessageWriter, OutMessage, PacketNumber, REPLAY_WINDOW, VERSION, VersionRefusal, Writer,
+    packet_len, plain_check, time_to_live,
 };
 
 /// When all that waits is small, it goes in packets of about this many bytes: eight small calls in one packet would
 /// march in step, each round waiting for the whole burst in both directions. Measured with 8-byte calls: 68 beats
 /// one message a packet and all in one.
 const SMALL_BURST: usize = 68;
+
+/// A packet that is late may be so much older than the newest one that the peer takes (`PROTOCOL.md §5.2`). The notifies of
+/// all packets in between must be fewer than half of the sequences, or those in the late one look as if they were ahead.
+const MAX_MESSAGES: u16 = (1 << 15) / (REPLAY_WINDOW as u16 + 2);
 
 /// What was put into a packet.
 #[derive(Clone, Copy, Default)]
@@ -57,9 +61,12 @@ impl Machine {
             LastFrame::Hello(answer) => {
                 self.owed.add(answer);
                 self.limiter.give_back();
+                if answer != Answer::Version {
+                    uncount(&mut self.stats.hellos_sent);
+                }
             }
             LastFrame::Close => self.listening = Listening::Closing,
-            LastFrame::Packet { ack_was_owed, .. } => {
+            LastFrame::Packet { ack_was_owed, is_bare, .. } => {
                 let mut out = self.out.with(storage);
                 while let Some((message, number)) = self.sent.pop_last(out.log()) {
                     if out.needs(message, number) {
@@ -77,9 +84,12 @@ impl Machine {
                 if let Some(was_owed) = ack_was_owed {
                     self.received.ack_refused(last, was_owed);
                 }
+                if is_bare {
+                    uncount(&mut self.stats.acks_sent);
+                }
             }
         }
-        self.stats.frames_sent = self.stats.frames_sent.saturating_sub(1);
+        uncount(&mut self.stats.frames_sent);
         self.check_invariants(storage);
     }
 
@@ -169,10 +179,14 @@ impl Machine {
         }
         let len = seal(&session, number, ack.map(|ack| ack.largest), &mut writer)?;
         self.sent.packet_sent(packed.is_eliciting);
+        if ack.is_none() {
+            self.received.ack_left_out();
+        }
         let ack_was_owed = ack.map(|_| self.received.ack_sent(number.low));
+        let is_bare = packed.messages == 0;
         let may_be_copied = self.config.second_copy && packed.is_eliciting && !is_copy;
-        self.last = LastFrame::Packet { ack_was_owed, may_be_copied };
-        if packed.messages == 0 {
+        self.last = LastFrame::Packet { ack_was_owed, is_bare, may_be_copied };
+        if is_bare {
             count(&mut self.stats.acks_sent);
         }
         Some(len)
@@ -213,7 +227,7 @@ impl Machine {
             usize::MAX
         };
         while let Some(waiting) = out.next(window) {
-            if !self.sent.has_room(&mut out) {
+            if packed.messages >= MAX_MESSAGES || !self.sent.has_room(&mut out) {
                 break;
             }
             let Some(message) = out.message(waiting, self.now, default) else { break };

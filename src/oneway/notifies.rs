@@ -140,12 +140,23 @@ impl<'a> Notifies<'a> {
             .is_some_and(|slot| slot.state == State::Open { last: number })
     }
 
+    /// It was lost: sends it again when those that were lost before have gone.
     pub(crate) fn repeat(&mut self, message: MessageId) {
+        self.list(message, self.state.last_lost, NOWHERE);
+    }
+
+    /// The port did not take it: sends it again before all others. Told of the newest first, which so keep their order.
+    pub(crate) fn refused(&mut self, message: MessageId) {
+        self.list(message, NOWHERE, self.state.first_lost);
+    }
+
+    /// Lists a notify that is under way among the lost, between two that are neighbours there.
+    fn list(&mut self, message: MessageId, before: u16, after: u16) {
         let Some(offset) = self.current(message) else { return };
         if self.slot(offset).is_some_and(|slot| matches!(slot.state, State::Open { .. })) {
-            let (index, before) = (self.index(offset) as u16, self.state.last_lost);
-            self.replace(offset, State::Lost { before, after: NOWHERE });
-            self.link(before, index, index, NOWHERE);
+            let index = self.index(offset) as u16;
+            self.replace(offset, State::Lost { before, after });
+            self.link(before, index, index, after);
             self.state.lost = self.state.lost.saturating_add(1);
         }
     }

@@ -213,6 +213,20 @@ fn lost_notifies_are_sent_again_in_the_order_of_their_losses_but_for_those_that_
     assert_eq!(sender.send(3, 3), [4, 2, 3], "places in the ring wrap");
 }
 
+/// A fuzzer found them behind the next one, and that one behind them in turn.
+#[test]
+fn notifies_that_the_port_refused_go_out_next_in_their_order() {
+    let mut sender = Sender::new();
+    (0..3).for_each(|key| sender.push(key).unwrap());
+    sender.send(2, 0);
+    [1, 0].into_iter().for_each(|sequence| sender.notifies().refused(MessageId::Notify { sequence }));
+    sender.notifies().check_invariants();
+    assert_eq!(sender.send(3, 1), [0, 1, 2]);
+    sender.notifies().repeat(MessageId::Notify { sequence: 0 });
+    [2, 1].into_iter().for_each(|sequence| sender.notifies().refused(MessageId::Notify { sequence }));
+    assert_eq!(sender.send(3, 2), [1, 2, 0], "before what was lost");
+}
+
 #[test]
 fn at_the_end_of_a_session_what_was_sent_is_reported_and_what_waits_is_kept() {
     let mut sender = Sender::new();

@@ -50,7 +50,8 @@ pub(crate) struct Received {
     is_repeating: bool,
     /// Whether a packet that asks for an ack has come since the last second copy.
     may_be_copied: bool,
-    /// The first packet of ours that carried an ack of the newest eliciting packet; the low half of its number.
+    /// The first packet of ours that carried an ack of the newest eliciting packet, if all that followed did as well; the
+    /// low half of its number.
     carrier: Option<u32>,
 }
 
@@ -197,6 +198,11 @@ impl Received {
         self.is_urgent = false;
         self.carrier.get_or_insert(number);
         was_owed
+    }
+
+    /// A packet of ours carries no ack: that the peer has it will not say that it has the ack.
+    pub(crate) fn ack_left_out(&mut self) {
+        self.carrier = None;
     }
 
     /// The port did not take our packet `number`, which carried the ack.
@@ -350,6 +356,18 @@ mod tests {
         received.note(NOW.stamp(), PacketNumber::new(1), 1, true, true);
         received.peer_has(8);
         assert!(received.ack(NOW.stamp(), &round_trip()).is_some());
+    }
+
+    #[test]
+    fn an_ack_is_repeated_after_a_packet_that_had_no_room_for_it() {
+        let mut received = received(&[0]);
+        received.ack_sent(7);
+        received.ack_left_out();
+        received.peer_has(8);
+        assert!(received.ack(NOW.stamp(), &round_trip()).is_some(), "the peer has packet 8, but perhaps not 7");
+        received.ack_sent(9);
+        received.peer_has(9);
+        assert!(received.ack(NOW.stamp(), &round_trip()).is_none());
     }
 
     #[test]

@@ -213,3 +213,27 @@ fn memory_that_does_not_suffice_makes_for_fewer_slots() {
     let hello = crate::wire::Hello::read(&buf[..len - 4]).unwrap();
     assert_eq!((hello.offer.slots, hello.offer.notify_window), (2, 1));
 }
+
+/// A packet may come 65 packets late. If the 66 held half of all sequences, its notifies would be taken for later ones.
+#[test]
+fn no_66_packets_hold_half_of_the_notify_sequences() {
+    let storage = || Odd {
+        payload: 4_000,
+        notifies: vec![NotifySlot::FREE; 3_000],
+        notify_payloads: vec![0; 3_000 * 4_000],
+        held: vec![HeldSlot::FREE; 3_000],
+        held_payloads: vec![0; 3_000 * 4_000],
+        sent: vec![Transmission::NONE; 3_000],
+        ..Odd::new()
+    };
+    let (mut a, mut b) = (odd(1, storage()), odd(2, storage()));
+    exchange(&mut a, &mut b, at(0), b"");
+    for _ in 0..2_000 {
+        a.notify(at(1), 1, b"").unwrap();
+    }
+    let frames = out(&mut a, at(1));
+    let counts: Vec<_> = frames.into_iter().map(|frame| take(&mut b, at(1), vec![frame], b"").len()).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 2_000);
+    assert!(counts.iter().all(|count| count * 66 < 1 << 15), "{counts:?}");
+    assert!(counts[0] > 400, "a packet takes what it may: {counts:?}");
+}

@@ -152,3 +152,23 @@ fn h17_a_boot_without_entropy_after_a_quiet_time_enters_a_new_session() {
     }
     panic!("no answer");
 }
+
+#[test]
+fn a_publish_that_comes_late_repeats_nothing() {
+    let (mut a, mut b) = (publisher(1), publisher(2));
+    exchange(&mut a, &mut b, at(0));
+    let publishes: Vec<_> = (1..3)
+        .flat_map(|milli| {
+            a.publish(at(milli), 1, b"data").unwrap();
+            outgoing(&mut a, at(milli))
+        })
+        .collect();
+    b.call(at(3), 7, Semantics::AtMostOnce, TIMEOUT, b"call").unwrap();
+    assert_eq!(outgoing(&mut b, at(3)).len(), 1);
+    // Longer under way than the round trip of this link, which is none, and not yet long enough for a probe.
+    let now = at(3) + Duration::from_micros(20);
+    assert_eq!(take(&mut b, now, &publishes[1..]), [b"data"]);
+    assert!(take(&mut b, now, &publishes[..1]).is_empty(), "it is older than one that was delivered");
+    assert_eq!(outgoing(&mut b, now), Vec::<Vec<u8>>::new());
+    assert_eq!((b.stats().duplicates, b.stats().retransmits), (1, 0));
+}

@@ -431,3 +431,22 @@ fn a_lease_longer_than_timers_can_count_ends_all_the_same() {
         a.handle_timeout(now);
     }
 }
+
+#[test]
+fn what_the_port_refused_is_not_counted_as_sent() {
+    let (mut a, mut b) = (node(1), node(2));
+    let counts = |node: &Node| (node.stats().frames_sent, node.stats().hellos_sent, node.stats().acks_sent);
+    a.connect(at(0));
+    assert!(a.poll_transmit(at(0), &mut [0; 64]).is_some());
+    a.handle_refused();
+    assert_eq!(counts(&a), (0, 0, 0));
+    talk(&mut a, &mut b, at(0));
+    b.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"x").unwrap();
+    execute(&mut a, at(1), &frames(&mut b, at(1)));
+    let before = counts(&a);
+    a.handle_timeout(at(100));
+    assert!(a.poll_transmit(at(100), &mut [0; 64]).is_some());
+    assert_ne!(counts(&a), before);
+    a.handle_refused();
+    assert_eq!(counts(&a), before);
+}
