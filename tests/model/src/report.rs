@@ -75,13 +75,16 @@ pub fn check<S: Memory>(scope: Scope, limit: Option<Duration>) -> Total {
         missed: chance_of_a_miss(search.states()),
         ..Total::default()
     };
+    let missing = must_reach.iter().filter(|landmark| !search.memo.landmarks.contains(**landmark));
     match end {
         End::Complete => {
-            let missing = must_reach.iter().filter(|landmark| !search.memo.landmarks.contains(**landmark));
             let missing = missing.inspect(|landmark| println!("  BLIND: it never comes to it that {landmark}"));
             total.blind = usize::from(missing.count() > 0);
         }
-        End::Cut => total.cut = 1,
+        End::Cut => {
+            total.cut = 1;
+            missing.for_each(|landmark| println!("  it has not come to it yet that {landmark}"));
+        }
         End::Found(finding) => {
             total.broken = 1;
             trace::print(&mut search.healing, &finding);

@@ -314,7 +314,7 @@ pub fn long() -> Vec<Scope> {
         },
         Scope {
             name: "long-all",
-            about: "2 slots, 3 calls, both crash",
+            about: "2 slots, 3 calls, both crash, sequences begin anew",
             slots: 2,
             calls: THREE,
             bounds: Bounds { crashes: [1, 1], ticks: [1, 1], ..NONE },

@@ -57,8 +57,8 @@ pub struct Search<S> {
 /// Steps between looks at the clock.
 const STRIDE: u64 = 1 << 16;
 
-/// Of so many states the hashes, and what else is remembered, fit into 8 GB: the set of them is full then, and would
-/// double next.
+/// With so many states the set of their hashes is full, and would double next: 8 GB should be enough up to here, with
+/// all that is remembered besides.
 const MAX_STATES: usize = (1 << 28) / 8 * 7 - STRIDE as usize;
 
 impl<S: Memory> Search<S> {
