@@ -184,7 +184,11 @@ impl Machine {
         }
         let ack_was_owed = ack.map(|_| self.received.ack_sent(number.low));
         let is_bare = packed.messages == 0;
-        let may_be_copied = self.config.second_copy && packed.is_eliciting && !is_copy;
+        // For a mere copy nothing is forgotten, lest it be what is under way, before its ack can come.
+        let may_be_copied = self.config.second_copy
+            && packed.is_eliciting
+            && !is_copy
+            && self.sent.has_spare(storage.lent().sent, packed.messages);
         self.last = LastFrame::Packet { ack_was_owed, is_bare, may_be_copied };
         if is_bare {
             count(&mut self.stats.acks_sent);

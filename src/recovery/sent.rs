@@ -229,6 +229,11 @@ impl Sent {
         has_any
     }
 
+    /// Whether so many more can be remembered without forgetting any.
+    pub(crate) fn has_spare(&self, log: &[Transmission], count: u16) -> bool {
+        usize::from(self.len.saturating_add(count)) <= log.len()
+    }
+
     /// Has the messages of the last packet sent again.
     pub(crate) fn repeat_last(&self, out: &mut impl Outbox) {
         let last = self.next.low.wrapping_sub(1);

@@ -237,3 +237,40 @@ fn no_66_packets_hold_half_of_the_notify_sequences() {
     assert!(counts.iter().all(|count| count * 66 < 1 << 15), "{counts:?}");
     assert!(counts[0] > 400, "a packet takes what it may: {counts:?}");
 }
+
+#[test]
+fn second_copies_do_not_make_a_short_log_forget_what_is_under_way() {
+    type Short = Endpoint<Buffers<48, 1, 1, 1, 1, 0, 4>>;
+    // The log has room for a packet of two messages and its copy, and acks come later than a heartbeat.
+    const ONE_WAY: u64 = 26;
+    let config = |entropy: u64| Config {
+        heartbeat: Duration::from_millis(50),
+        initial_round_trip: Duration::from_millis(1),
+        ..Config::new(Incarnation::random(entropy << 32 | entropy))
+    };
+    let mut caller = Short::new(at(0), config(1), Buffers::new());
+    let mut server = Short::new(at(0), Config { second_copy: true, active: false, ..config(2) }, Buffers::new());
+    caller.call(at(0), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+    // When it arrives, at which of them.
+    let mut line: Vec<(u64, usize, Vec<u8>)> = Vec::new();
+    let mut buf = [0; 64];
+    for milli in 0..5_000 {
+        let now = at(milli);
+        for (index, node) in [&mut caller, &mut server].into_iter().enumerate() {
+            let arrived = line.extract_if(.., |(at, to, _)| (*at, *to) == (milli, index)).collect::<Vec<_>>();
+            for (_, _, mut frame) in arrived {
+                let mut messages = node.handle_frame(now, &mut frame);
+                while let Some(message) = messages.next(node) {
+                    if let Message::Request { id, .. } = message {
+                        node.respond(now, id, b"cba").unwrap();
+                        node.notify(now, 7, b"done").unwrap();
+                    }
+                }
+            }
+            while let Some(len) = node.poll_transmit(now, &mut buf) {
+                line.push((milli + ONE_WAY, 1 - index, buf[..len].to_vec()));
+            }
+        }
+    }
+    assert!(caller.is_idle() && server.is_idle());
+}
