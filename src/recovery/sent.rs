@@ -284,8 +284,9 @@ impl Sent {
     }
 
     fn forget_oldest(&mut self, capacity: usize) {
+        let Some(len) = self.len.checked_sub(1) else { return };
         self.head = self.index(capacity, 1) as u16;
-        self.len = self.len.saturating_sub(1);
+        self.len = len;
     }
 
     fn entry(&self, log: &mut [Transmission], offset: u16) -> Option<Transmission> {

@@ -237,3 +237,17 @@ fn no_66_packets_hold_half_of_the_notify_sequences() {
     assert!(counts.iter().all(|count| count * 66 < 1 << 15), "{counts:?}");
     assert!(counts[0] > 400, "a packet takes what it may: {counts:?}");
 }
+
+#[test]
+fn a_node_without_a_log_of_transmissions_ends_its_calls_all_the_same() {
+    let (mut a, mut b) = (odd(1, Odd { sent: vec![], ..Odd::new() }), odd(2, Odd::new()));
+    exchange(&mut a, &mut b, at(0), b"");
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+    assert_eq!(exchange(&mut a, &mut b, at(1), b"cba"), [b"abc", b"cba"]);
+    let lost = a.call(at(2), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+    assert_eq!(out(&mut a, at(2)).len(), 1);
+    a.handle_timeout(at(1_002));
+    let error = CallError { reason: Reason::DeadlineExceeded, executed: Executed::Maybe };
+    let ended = core::iter::from_fn(|| a.poll_event()).last();
+    assert_eq!(ended, Some(Event::CallFailed { call: lost, error }));
+}
