@@ -222,3 +222,11 @@ mod vectors {
         }
     }
 }
+
+#[test]
+#[should_panic(expected = "has a name too long to be shown here")]
+fn a_text_that_is_cut_off_within_a_letter_says_nothing_wrong() {
+    let name: &'static str = String::leak("ö".repeat(200));
+    let declared = Declaration::new(Kind::Notify, name, <[u8; 40]>::SCHEMA, <()>::SCHEMA);
+    crate::typed::assert_fit(&[declared], 39);
+}
