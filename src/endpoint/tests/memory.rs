@@ -251,3 +251,8 @@ fn a_node_without_a_log_of_transmissions_ends_its_calls_all_the_same() {
     let ended = core::iter::from_fn(|| a.poll_event()).last();
     assert_eq!(ended, Some(Event::CallFailed { call: lost, error }));
 }
+
+#[test]
+fn the_default_of_buffers_is_memory_without_content() {
+    assert_eq!(std::format!("{:?}", <Buffers>::default()), std::format!("{:?}", <Buffers>::new()));
+}
