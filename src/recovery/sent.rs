@@ -123,7 +123,8 @@ impl Sent {
     /// Notes that `message` goes out in the next packet. There must be room in the log: its oldest entry is forgotten if
     /// it is full.
     pub(crate) fn push(&mut self, log: &mut [Transmission], now: Stamp, message: MessageId) {
-        if usize::from(self.len) >= log.len() {
+        // Without memory there is no oldest one.
+        if usize::from(self.len) >= log.len().max(1) {
             self.forget_oldest(log.len());
         }
         let index = self.index(log.len(), self.len);
@@ -284,9 +285,8 @@ impl Sent {
     }
 
     fn forget_oldest(&mut self, capacity: usize) {
-        let Some(len) = self.len.checked_sub(1) else { return };
         self.head = self.index(capacity, 1) as u16;
-        self.len = len;
+        self.len = self.len.saturating_sub(1);
     }
 
     fn entry(&self, log: &mut [Transmission], offset: u16) -> Option<Transmission> {
