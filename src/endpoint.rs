@@ -299,6 +299,12 @@ impl<S: Storage> Endpoint<S> {
         self.machine.session()
     }
 
+    /// For the model checker: how many packets have gone out in the session held.
+    #[cfg(bowline_model)]
+    pub fn packets_sent(&self) -> u32 {
+        self.machine.packets_sent()
+    }
+
     /// For the model checker: forgets what can never matter again, so that states that behave alike are equal.
     #[cfg(bowline_model)]
     pub fn normalise(&mut self) {

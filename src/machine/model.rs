@@ -12,6 +12,10 @@ impl Machine {
         self.handshake.session().map(|session| (session.id, session.is_confirmed))
     }
 
+    pub(crate) fn packets_sent(&self) -> u32 {
+        self.sent.next().low
+    }
+
     /// Counters go, and so does what lies in memory that is not in use. To be called when the port has taken the last
     /// frame.
     pub(crate) fn normalise<S: Storage>(&mut self, storage: &mut S) {

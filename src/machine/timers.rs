@@ -118,7 +118,7 @@ impl Machine {
 
     /// Sends again what is lost: a later packet was acknowledged and the reordering window is over.
     pub(super) fn repeat_lost<S: Storage>(&mut self, storage: &mut S) {
-        if self.sent.is_empty() {
+        if self.sent.oldest_below(storage.lent().sent).is_none() {
             return;
         }
         let age = self.patient(self.round_trip.lost_micros());

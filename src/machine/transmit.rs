@@ -218,15 +218,19 @@ impl Machine {
         let window = self.window();
         let number = self.sent.next().low;
         let default = time_to_live::decode(self.config.default_time_to_live);
+        let before = messages.len();
         let mut out = self.out.with(storage);
-        let end = if out.waits_for_at_most(room, window) {
-            SMALL_BURST
-        } else if adapts::<S>() {
-            out.state.sizes.limit(number, room)
-        } else {
-            usize::MAX
-        };
         while let Some(waiting) = out.next(window) {
+            if packed.messages == 1 {
+                let rest = room.saturating_sub(messages.len().wrapping_sub(before));
+                messages.end_at(if out.waits_for_at_most(rest, window) {
+                    SMALL_BURST
+                } else if adapts::<S>() {
+                    out.state.sizes.limit(number, room)
+                } else {
+                    usize::MAX
+                });
+            }
             if packed.messages >= MAX_MESSAGES || !self.sent.has_room(&mut out) {
                 break;
             }
@@ -242,7 +246,6 @@ impl Machine {
             }
             packed.messages = packed.messages.saturating_add(1);
             packed.is_eliciting = true;
-            messages.end_at(end);
         }
     }
 

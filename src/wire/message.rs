@@ -249,6 +249,11 @@ impl<'w, 'b> MessageWriter<'w, 'b> {
         true
     }
 
+    /// Bytes that the packet has so far.
+    pub(crate) const fn len(&self) -> usize {
+        self.writer.len()
+    }
+
     /// Ends the packet at `len` bytes, if that is sooner.
     pub(crate) fn end_at(&mut self, len: usize) {
         self.end = self.end.min(len);

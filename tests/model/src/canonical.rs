@@ -1,6 +1,6 @@
 //! A hash that is the same whenever a state is reached: moments count by how far they lie from now.
 
-use std::hash::{BuildHasher as _, Hasher};
+use std::hash::{BuildHasher as _, Hash, Hasher};
 
 use ahash::{AHasher, RandomState};
 
@@ -61,4 +61,11 @@ impl Hasher for Canonical {
     fn finish(&self) -> u64 {
         self.inner.finish()
     }
+}
+
+/// The hash of what holds no moments.
+pub fn hash_of(value: impl Hash) -> u64 {
+    let mut hasher = Canonical::new(0);
+    value.hash(&mut hasher);
+    hasher.finish()
 }

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use bowline::wire::describe;
+use smallvec::SmallVec;
 
-use crate::canonical::Canonical;
+use crate::canonical::hash_of;
 
 /// A frame on its way, and what its sender was when it went out.
 #[derive(Debug)]
@@ -15,14 +16,27 @@ pub struct Frame {
     pub life: u8,
     /// The session that it belongs to; `None` for a HELLO.
     pub session: Option<u32>,
-    hash: u64,
+    pub hash: u64,
 }
 
 impl Frame {
     pub fn new(bytes: &[u8], life: u8, session: Option<u32>) -> Self {
-        let mut hasher = Canonical::new(0);
-        (bytes, life, session).hash(&mut hasher);
-        Self { bytes: bytes.to_vec(), life, session, hash: hasher.finish() }
+        Self { bytes: bytes.to_vec(), life, session, hash: hash_of((bytes, life, session)) }
+    }
+
+    /// Whether it carries a request with sequence 0. A session begins with 1, so this one comes after the last.
+    pub fn begins_sequences_anew(&self) -> bool {
+        if calls_in(&self.bytes).next().is_none() {
+            return false;
+        }
+        let text = describe(&self.bytes).to_string();
+        (0..=1).any(|slot| text.contains(&format!("REQUEST {slot}.0 ")))
+    }
+}
+
+impl Hash for Frame {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
     }
 }
 
@@ -41,22 +55,22 @@ impl fmt::Display for Frame {
 /// young: these may come for ever.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
-    latest: Vec<Arc<Frame>>,
-    remembered: Vec<Arc<Frame>>,
+    latest: SmallVec<[Rc<Frame>; 3]>,
+    remembered: SmallVec<[Rc<Frame>; 1]>,
 }
 
 impl Network {
     /// `reach` is how many of the latest frames may still come.
-    pub fn send(&mut self, frame: Frame, reach: usize) {
+    pub fn send(&mut self, frame: Rc<Frame>, reach: usize) {
         // A frame that is said again is the same one.
         self.latest.retain(|other| other.hash != frame.hash);
         if self.latest.len() >= reach {
             self.latest.remove(0);
         }
-        self.latest.push(Arc::new(frame));
+        self.latest.push(frame);
     }
 
-    pub fn get(&self, index: usize) -> Option<&Arc<Frame>> {
+    pub fn get(&self, index: usize) -> Option<&Rc<Frame>> {
         self.latest.iter().chain(&self.remembered).nth(index)
     }
 
@@ -71,19 +85,19 @@ impl Network {
     }
 
     pub fn remember(&mut self, index: usize) {
-        let frame = Arc::clone(&self.latest[index]);
+        let frame = Rc::clone(&self.latest[index]);
         let at = self.remembered.partition_point(|other| other.hash < frame.hash);
         self.remembered.insert(at, frame);
     }
 
     /// Takes the oldest frame off.
-    pub fn take_first(&mut self) -> Option<Arc<Frame>> {
+    pub fn take_first(&mut self) -> Option<Rc<Frame>> {
         (!self.latest.is_empty()).then(|| self.latest.remove(0))
     }
 
     /// What was sent since `before`.
     pub fn news<'n>(&'n self, before: &'n Self) -> impl Iterator<Item = &'n Frame> {
-        let is_new = |frame: &&Arc<Frame>| !before.latest.iter().any(|other| other.hash == frame.hash);
+        let is_new = |frame: &&Rc<Frame>| !before.latest.iter().any(|other| other.hash == frame.hash);
         self.latest.iter().filter(is_new).map(|frame| &**frame)
     }
 
@@ -94,10 +108,8 @@ impl Network {
 
 impl Hash for Network {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for frames in [&self.latest, &self.remembered] {
-            state.write_usize(frames.len());
-            frames.iter().for_each(|frame| state.write_u64(frame.hash));
-        }
+        self.latest.hash(state);
+        self.remembered.hash(state);
     }
 }
 

@@ -1,10 +1,12 @@
 //! *Eventually*: once faults stop, every call ends and new calls succeed, within a few turns of the clock.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use nohash_hasher::IntSet;
+
+use crate::input::Input;
 use crate::ledger::{Broken, Outcome, PROOFS};
+use crate::memo::Memo;
 use crate::node::{Memory, TICK};
 use crate::scope::{Scope, Side};
 use crate::state::State;
@@ -13,10 +15,6 @@ use crate::state::State;
 const MAX_TURNS: u64 = 8;
 /// Frames in a turn: more are a storm.
 const MAX_FRAMES: u64 = 60;
-
-/// How many states were let heal, and what the slowest needed.
-pub static HEALED: AtomicU64 = AtomicU64::new(0);
-pub static MOST_TURNS: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ill {
@@ -40,53 +38,79 @@ impl fmt::Display for Ill {
     }
 }
 
-/// What is under way is lost, and nothing goes wrong any more.
-pub fn heals<S: Memory>(scope: &Scope, state: &mut State<S>) -> Result<(), Ill> {
-    // An invariant that does not hold is a finding like any other.
-    catch_unwind(AssertUnwindSafe(|| heal(scope, state))).unwrap_or(Err(Ill::Broken(Broken::Invariant)))
+/// Links that heal.
+pub struct Healing<S> {
+    pub calm: Memo<S>,
+    /// Nodes and ledgers that were let heal.
+    healed: IntSet<u64>,
+    /// Nodes at rest between which new calls succeed.
+    proven: IntSet<u64>,
+    /// Turns that the slowest needed.
+    pub turns: u64,
 }
 
-fn heal<S: Memory>(scope: &Scope, state: &mut State<S>) -> Result<(), Ill> {
-    let scope = Scope { is_lazy: false, is_prompt: true, reach: usize::MAX, ..scope.clone() };
-    for network in &mut state.towards {
-        network.clear();
+impl<S: Memory> Healing<S> {
+    pub fn new(scope: &Scope) -> Self {
+        let calm = Memo::new(Scope { is_lazy: false, is_prompt: true, reach: usize::MAX, ..scope.clone() });
+        Self { calm, healed: IntSet::default(), proven: IntSet::default(), turns: 0 }
     }
-    for side in Side::BOTH {
-        if state.node(side).is_closed {
-            state.on(&scope, side, |node, outside| node.open(outside));
+
+    /// How many different links were let heal.
+    pub fn count(&self) -> usize {
+        self.healed.len()
+    }
+
+    /// Whether a link in this state heals.
+    pub fn check(&mut self, state: &State<S>) -> Result<(), Ill> {
+        if self.healed.insert(state.nodes_and_ledger()) { self.heal(&mut state.clone()) } else { Ok(()) }
+    }
+
+    /// What is under way is lost, and nothing goes wrong any more.
+    pub fn heal(&mut self, state: &mut State<S>) -> Result<(), Ill> {
+        for network in &mut state.towards {
+            network.clear();
         }
+        for side in Side::BOTH {
+            if state.node(side).is_closed {
+                state.on(&mut self.calm, side, Input::Open);
+            }
+        }
+        let turns = settle(&mut self.calm, state)?;
+        self.turns = self.turns.max(turns);
+        // With nothing waiting, what happened to earlier calls no longer matters.
+        if self.proven.insert(state.nodes()) { prove(&mut self.calm, state) } else { Ok(()) }
     }
-    let turns = settle(&scope, state)?;
+}
+
+/// A new call from each side succeeds.
+fn prove<S: Memory>(calm: &mut Memo<S>, state: &mut State<S>) -> Result<(), Ill> {
     for (side, id) in Side::BOTH.into_iter().zip(PROOFS) {
-        state.on(&scope, side, |node, outside| node.call(id, outside));
-        settle(&scope, state)?;
+        state.on(calm, side, Input::Call(id));
+        settle(calm, state)?;
         if state.ledger.outcome(id) != Some(Outcome::Ok) {
             return Err(Ill::CallFailed(side));
         }
         state.ledger.forget(id);
     }
-    HEALED.fetch_add(1, Ordering::Relaxed);
-    MOST_TURNS.fetch_max(turns, Ordering::Relaxed);
     Ok(())
 }
 
 /// Lets time pass until the link is at rest; says how many turns it took.
-fn settle<S: Memory>(scope: &Scope, state: &mut State<S>) -> Result<u64, Ill> {
+fn settle<S: Memory>(calm: &mut Memo<S>, state: &mut State<S>) -> Result<u64, Ill> {
     for turn in 0..=MAX_TURNS {
         for side in Side::BOTH {
             let time = if turn == 0 { 0 } else { TICK };
-            state.on(scope, side, |node, outside| node.wait(time, outside));
-            while !state.node(side).runs.is_empty() {
-                state.on(scope, side, |node, outside| node.finish(0, outside));
+            state.on(calm, side, Input::Wait(time));
+            while !state.node(side).runs.is_empty() && state.ledger.broken.is_none() {
+                state.on(calm, side, Input::Finish(0));
             }
         }
-        deliver_all(scope, state)?;
+        deliver_all(calm, state)?;
         if let Some(broken) = state.ledger.broken {
             return Err(Ill::Broken(broken));
         }
-        let [a, b] = Side::BOTH;
-        let is_shared = state.node(a).session_id() == state.node(b).session_id();
-        if is_shared && Side::BOTH.into_iter().all(|side| state.node_mut(side).is_at_rest(scope)) {
+        let [a, b] = Side::BOTH.map(|side| state.node(side));
+        if a.is_at_rest && b.is_at_rest && a.session_id() == b.session_id() {
             return Ok(turn);
         }
     }
@@ -94,7 +118,7 @@ fn settle<S: Memory>(scope: &Scope, state: &mut State<S>) -> Result<u64, Ill> {
 }
 
 /// Delivers what is under way, in the order of its going out, until neither side says any more.
-fn deliver_all<S: Memory>(scope: &Scope, state: &mut State<S>) -> Result<(), Ill> {
+fn deliver_all<S: Memory>(calm: &mut Memo<S>, state: &mut State<S>) -> Result<(), Ill> {
     let mut count = 0;
     loop {
         let mut is_quiet = true;
@@ -102,10 +126,10 @@ fn deliver_all<S: Memory>(scope: &Scope, state: &mut State<S>) -> Result<(), Ill
             while let Some(frame) = state.towards[to as usize].take_first() {
                 count += 1;
                 if count > MAX_FRAMES {
-                    return Err(Ill::Storm);
+                    return Err(state.ledger.broken.map_or(Ill::Storm, Ill::Broken));
                 }
                 is_quiet = false;
-                state.deliver(scope, to, &frame);
+                state.deliver(calm, to, &frame);
             }
         }
         if is_quiet {

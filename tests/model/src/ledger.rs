@@ -1,5 +1,8 @@
 //! What has really happened to each call, which no node can see, and whether what callers were told agrees with it.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
 use bowline::{CallError, Executed, Reason, Semantics};
 
 /// Calls that a scope can have.
@@ -21,6 +24,23 @@ pub enum Broken {
     LiveSessionTornDown,
     EndedLate,
     Invariant,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NeverConnected => "two nodes that have just booted find each other",
+            Self::RanTwice => "a request that must not run twice runs at most once",
+            Self::WrongReply => "a reply reaches its own call, and each call ends once",
+            Self::OkWithoutEffect => "ok: it has taken effect, once",
+            Self::NoWithEffect => "executed: no: it has not taken effect and never will",
+            Self::MaybeAlthoughKnown => "executed: maybe: nobody on the caller's side can know",
+            Self::OldFrameHadEffect => "a frame of an earlier life or another session changes nothing",
+            Self::LiveSessionTornDown => "a session that both hold outlasts every frame",
+            Self::EndedLate => "every call ends by its deadline",
+            Self::Invariant => "the invariants of every part hold",
+        })
+    }
 }
 
 /// What a caller was told in the end.
@@ -46,20 +66,57 @@ pub struct Entry {
 }
 
 /// The truth about all calls.
-#[derive(Clone, Copy, Debug, Default, Hash)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Ledger {
+    /// Those of calls that were not made are empty.
     entries: [Entry; MAX_CALLS + 2],
     /// Calls that were made, in the order of the scope.
     pub made: u8,
     pub broken: Option<Broken>,
 }
 
+/// What has really happened to a call.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact {
+    /// A port was given a frame with the call.
+    Sent {
+        id: u8,
+        session: u32,
+    },
+    /// The application is to run it.
+    Runs {
+        id: u8,
+        semantics: Semantics,
+        session: u32,
+    },
+    TakesEffect(u8),
+    /// Its caller got a reply, to the call `answered`.
+    Succeeded {
+        id: u8,
+        answered: Option<u8>,
+        semantics: Semantics,
+    },
+    Failed {
+        id: u8,
+        error: CallError,
+        seen: Seen,
+    },
+    CallerCrashed(u8),
+    Breaks(Broken),
+}
+
 /// What a caller has seen when a call fails.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Seen {
     pub session: Option<u32>,
     /// Whether a frame has just come in the session that still goes on: only then there can be a word of the server.
     pub is_word: bool,
+}
+
+impl Hash for Ledger {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.entries[..usize::from(self.made)], self.broken).hash(state);
+    }
 }
 
 impl Ledger {
@@ -71,19 +128,34 @@ impl Ledger {
         self.entries[usize::from(id)].effects
     }
 
+    pub fn note(&mut self, fact: Fact) {
+        match fact {
+            Fact::Sent { id, session } => self.sent(id, session),
+            Fact::Runs { id, semantics, session } => self.runs(id, semantics, session),
+            Fact::TakesEffect(id) => self.takes_effect(id),
+            Fact::Succeeded { id, answered, semantics } => self.succeeded(id, answered, semantics),
+            Fact::Failed { id, error, seen } => self.failed(id, error, seen),
+            Fact::CallerCrashed(id) => self.ended(id, Outcome::NobodyAsks),
+            Fact::Breaks(broken) => self.breaks(broken),
+        }
+    }
+
+    /// Whether it is the second effect of a call.
+    pub fn has_run_again(&self, fact: Fact) -> bool {
+        matches!(fact, Fact::TakesEffect(id) if self.effects(id) == 2)
+    }
+
     pub fn breaks(&mut self, broken: Broken) {
         self.broken.get_or_insert(broken);
     }
 
-    /// A port was given a frame with the call.
-    pub fn sent(&mut self, id: u8, session: u32) {
+    fn sent(&mut self, id: u8, session: u32) {
         let entry = &mut self.entries[usize::from(id)];
         entry.was_sent_before |= entry.sent_in.is_some_and(|before| before != session);
         entry.sent_in = Some(session);
     }
 
-    /// The application is to run it.
-    pub fn runs(&mut self, id: u8, semantics: Semantics, session: u32) {
+    fn runs(&mut self, id: u8, semantics: Semantics, session: u32) {
         let entry = &mut self.entries[usize::from(id)];
         let ran = entry.run_in.replace(session);
         let may_run = match semantics {
@@ -95,8 +167,7 @@ impl Ledger {
         }
     }
 
-    /// It takes effect.
-    pub fn takes_effect(&mut self, id: u8) {
+    fn takes_effect(&mut self, id: u8) {
         let entry = &mut self.entries[usize::from(id)];
         entry.effects = entry.effects.saturating_add(1);
         if entry.outcome == Some(Outcome::Failed(Executed::No)) {
@@ -104,7 +175,7 @@ impl Ledger {
         }
     }
 
-    pub fn succeeded(&mut self, id: u8, answered: Option<u8>, semantics: Semantics) {
+    fn succeeded(&mut self, id: u8, answered: Option<u8>, semantics: Semantics) {
         if answered != Some(id) {
             self.breaks(Broken::WrongReply);
         }
@@ -115,7 +186,7 @@ impl Ledger {
         self.ended(id, Outcome::Ok);
     }
 
-    pub fn failed(&mut self, id: u8, error: CallError, seen: Seen) {
+    fn failed(&mut self, id: u8, error: CallError, seen: Seen) {
         let entry = self.entries[usize::from(id)];
         let was_sent = entry.sent_in.is_some();
         let was_sent_elsewhere = was_sent && (entry.was_sent_before || entry.sent_in != seen.session);
@@ -129,17 +200,15 @@ impl Ledger {
             Executed::Yes if entry.effects == 0 => self.breaks(Broken::OkWithoutEffect),
             _ => {}
         }
-        debug_assert!(error.reason != Reason::Full);
+        if error.reason == Reason::Full {
+            self.breaks(Broken::Invariant);
+        }
         self.ended(id, Outcome::Failed(error.executed));
     }
 
     /// The number may be used again.
     pub fn forget(&mut self, id: u8) {
         self.entries[usize::from(id)] = Entry::default();
-    }
-
-    pub fn caller_crashed(&mut self, id: u8) {
-        self.ended(id, Outcome::NobodyAsks);
     }
 
     fn ended(&mut self, id: u8, outcome: Outcome) {

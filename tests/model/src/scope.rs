@@ -2,6 +2,8 @@
 
 use bowline::Semantics;
 
+use crate::landmark::Landmark;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     A,
@@ -51,8 +53,8 @@ pub struct Scope {
     pub bounds: Bounds,
     /// How many of the latest frames each way may come, in any order.
     pub reach: usize,
-    /// Whether the search starts with both nodes in a session; else with both just booted.
-    pub is_connected: bool,
+    /// Calls that each side has made when the search begins, in a session; 0: both have just booted.
+    pub calls_before: u8,
     /// Whether handlers answer at once; else they take as long as they like.
     pub is_prompt: bool,
     /// Whether ports take frames as long as they like; else at once.
@@ -62,6 +64,6 @@ pub struct Scope {
     /// A side without random numbers and without a counter of boots: on its line nothing survives its boot
     /// (`PROTOCOL.md §8.4`).
     pub without_entropy: Option<Side>,
-    /// Every how many states it is checked that the link heals.
-    pub heals_each: u64,
+    /// What must happen somewhere in it: else the search has not looked at what it is for.
+    pub must_reach: &'static [Landmark],
 }

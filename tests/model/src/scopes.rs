@@ -3,6 +3,7 @@
 
 use bowline::Semantics::{self, AtMostOnce, Idempotent};
 
+use crate::landmark::Landmark::{self, *};
 use crate::scope::{Bounds, Scope, Side};
 
 /// A caller that relies on each of the two semantics, and needs a slot again.
@@ -12,7 +13,35 @@ const ONE: &[(Side, Semantics)] = &[(Side::A, AtMostOnce)];
 const REPEATABLE: &[(Side, Semantics)] = &[(Side::A, Idempotent)];
 /// More calls than there are sequences.
 const SIX: &[(Side, Semantics)] = &[(Side::A, AtMostOnce); 6];
-const EACH_WAY: &[(Side, Semantics)] = &[(Side::A, AtMostOnce), (Side::B, AtMostOnce)];
+const BOTH_WAYS: &[(Side, Semantics)] = &[(Side::A, AtMostOnce), (Side::B, AtMostOnce)];
+
+// What a search must come by.
+const HANDSHAKE: &[Landmark] = &[PeerRestarted, OldFrame, Challenged];
+const BOTH_CRASH: &[Landmark] = &[PeerRestarted, OldFrame, Challenged, PacketNumberWrapped];
+const WRAPPED: &[Landmark] = &[Succeeded, PacketNumberWrapped, SequenceWrapped];
+const DEADLINES: &[Landmark] = &[Succeeded, FailedNo, FailedMaybe, DeadlinePassed, CancelCame, CancelCrossedReply];
+const REFUSALS: &[Landmark] = &[Succeeded, FailedNo, Refused, CancelCame, CancelCrossedReply];
+const SERVER_CRASH: &[Landmark] =
+    &[Succeeded, FailedMaybe, PeerRestarted, RanAgain, CrashedWithReply, OldFrame, Challenged];
+const CLIENT_CRASH: &[Landmark] = &[Succeeded, PeerRestarted, Orphaned, OldFrame, Challenged];
+const TWICE_SENT: &[Landmark] = &[Succeeded, FailedMaybe, DeadlinePassed, PeerRestarted, RanAgain, CrashedWithReply];
+const LOST_PEER: &[Landmark] = &[Succeeded, FailedMaybe, PeerLost, RanAgain, OldFrame, Challenged];
+const EACH_WAY: &[Landmark] = &[Succeeded, FailedNo, Refused];
+const SLOW_PORT: &[Landmark] = &[Succeeded, FailedNo, CancelCame, CancelCrossedReply, PortRefused];
+const CLOSE: &[Landmark] = &[Succeeded, FailedMaybe, PeerClosed, Orphaned];
+const POOR_SERVER: &[Landmark] = &[Succeeded, FailedMaybe, PeerRestarted, CrashedWithReply, OldFrame, Challenged];
+const ALL: &[Landmark] = &[
+    Succeeded,
+    FailedMaybe,
+    PeerRestarted,
+    Orphaned,
+    RanAgain,
+    CrashedWithReply,
+    OldFrame,
+    Challenged,
+    PacketNumberWrapped,
+    SequenceWrapped,
+];
 
 const NONE: Bounds = Bounds {
     crashes: [0, 0],
@@ -33,15 +62,15 @@ const BASE: Scope = Scope {
     calls: ONE,
     bounds: NONE,
     reach: 2,
-    is_connected: true,
+    calls_before: 1,
     is_prompt: false,
     is_lazy: false,
     acks_at_once: true,
     without_entropy: None,
-    heals_each: 16,
+    must_reach: &[],
 };
 
-const BOOT: Scope = Scope { is_connected: false, calls: &[], ..BASE };
+const BOOT: Scope = Scope { calls_before: 0, calls: &[], ..BASE };
 
 /// What CI searches, each to its end.
 pub fn short() -> Vec<Scope> {
@@ -51,6 +80,7 @@ pub fn short() -> Vec<Scope> {
             about: "from boot, A crashes, the three latest frames may come",
             reach: 3,
             bounds: Bounds { crashes: [1, 0], ticks: [0, 1], ..NONE },
+            must_reach: HANDSHAKE,
             ..BOOT
         },
         Scope {
@@ -58,6 +88,7 @@ pub fn short() -> Vec<Scope> {
             about: "from boot, both crash, the latest frames may come",
             reach: 1,
             bounds: Bounds { crashes: [1, 1], ticks: [1, 1], ..NONE },
+            must_reach: BOTH_CRASH,
             ..BOOT
         },
         Scope {
@@ -67,6 +98,7 @@ pub fn short() -> Vec<Scope> {
             calls: THREE,
             acks_at_once: false,
             bounds: Bounds { ticks: [1, 0], ..NONE },
+            must_reach: WRAPPED,
             ..BASE
         },
         Scope {
@@ -75,6 +107,7 @@ pub fn short() -> Vec<Scope> {
             calls: ONE,
             reach: 1,
             bounds: Bounds { ticks: [4, 0], cancels: 1, ..NONE },
+            must_reach: DEADLINES,
             ..BASE
         },
         Scope {
@@ -82,6 +115,7 @@ pub fn short() -> Vec<Scope> {
             about: "2 calls, one is given up, one refused",
             calls: TWO,
             bounds: Bounds { ticks: [1, 0], cancels: 1, refusals: 1, ..NONE },
+            must_reach: REFUSALS,
             ..BASE
         },
         Scope {
@@ -89,13 +123,15 @@ pub fn short() -> Vec<Scope> {
             about: "2 calls, the server crashes",
             calls: TWO,
             bounds: Bounds { crashes: [0, 1], ticks: [1, 1], ..NONE },
+            must_reach: SERVER_CRASH,
             ..BASE
         },
         Scope {
             name: "client-crash",
             about: "2 calls, the client crashes",
             calls: TWO,
-            bounds: Bounds { crashes: [1, 0], ticks: [1, 0], ..NONE },
+            bounds: Bounds { crashes: [1, 0], ticks: [0, 1], ..NONE },
+            must_reach: CLIENT_CRASH,
             ..BASE
         },
         Scope {
@@ -104,6 +140,7 @@ pub fn short() -> Vec<Scope> {
             calls: REPEATABLE,
             reach: 1,
             bounds: Bounds { crashes: [0, 1], ticks: [3, 0], ..NONE },
+            must_reach: TWICE_SENT,
             ..BASE
         },
         Scope {
@@ -113,6 +150,7 @@ pub fn short() -> Vec<Scope> {
             reach: 1,
             is_prompt: true,
             bounds: Bounds { ticks: [1, 1], sleeps: [1, 1], ..NONE },
+            must_reach: LOST_PEER,
             ..BASE
         },
         Scope {
@@ -121,13 +159,15 @@ pub fn short() -> Vec<Scope> {
             calls: SIX,
             is_prompt: true,
             bounds: Bounds { ticks: [1, 0], memories: [0, 1], ..NONE },
+            must_reach: WRAPPED,
             ..BASE
         },
         Scope {
             name: "each-way",
             about: "both call each other at once, one call is refused",
-            calls: EACH_WAY,
+            calls: BOTH_WAYS,
             bounds: Bounds { ticks: [1, 0], refusals: 1, ..NONE },
+            must_reach: EACH_WAY,
             ..BASE
         },
         Scope {
@@ -136,6 +176,7 @@ pub fn short() -> Vec<Scope> {
             is_lazy: true,
             acks_at_once: false,
             bounds: Bounds { ticks: [1, 1], cancels: 1, rejects: 1, ..NONE },
+            must_reach: SLOW_PORT,
             ..BASE
         },
         Scope {
@@ -143,6 +184,7 @@ pub fn short() -> Vec<Scope> {
             about: "a side closes and opens again",
             calls: TWO,
             bounds: Bounds { ticks: [1, 0], closes: 1, ..NONE },
+            must_reach: CLOSE,
             ..BASE
         },
         Scope {
@@ -151,6 +193,7 @@ pub fn short() -> Vec<Scope> {
             calls: ONE,
             without_entropy: Some(Side::A),
             bounds: Bounds { crashes: [1, 0], ticks: [1, 0], ..NONE },
+            must_reach: CLIENT_CRASH,
             ..BASE
         },
         Scope {
@@ -159,6 +202,7 @@ pub fn short() -> Vec<Scope> {
             calls: ONE,
             without_entropy: Some(Side::B),
             bounds: Bounds { crashes: [0, 1], ticks: [1, 0], ..NONE },
+            must_reach: POOR_SERVER,
             ..BASE
         },
     ]
@@ -172,14 +216,14 @@ pub fn long() -> Vec<Scope> {
             about: "from boot, A crashes, the three latest frames may come",
             reach: 3,
             bounds: Bounds { crashes: [1, 0], ticks: [1, 1], ..NONE },
-            heals_each: 64,
+            must_reach: HANDSHAKE,
             ..BOOT
         },
         Scope {
             name: "long-both-crash",
             about: "from boot, both crash",
             bounds: Bounds { crashes: [1, 1], ticks: [1, 1], ..NONE },
-            heals_each: 64,
+            must_reach: BOTH_CRASH,
             ..BOOT
         },
         Scope {
@@ -189,7 +233,7 @@ pub fn long() -> Vec<Scope> {
             calls: THREE,
             acks_at_once: false,
             bounds: Bounds { ticks: [1, 1], ..NONE },
-            heals_each: 64,
+            must_reach: WRAPPED,
             ..BASE
         },
         Scope {
@@ -197,15 +241,15 @@ pub fn long() -> Vec<Scope> {
             about: "2 calls, the client crashes",
             calls: TWO,
             bounds: Bounds { crashes: [1, 0], ticks: [1, 1], ..NONE },
-            heals_each: 64,
+            must_reach: CLIENT_CRASH,
             ..BASE
         },
         Scope {
             name: "long-each-way",
             about: "both call each other at once, one call is refused",
-            calls: EACH_WAY,
+            calls: BOTH_WAYS,
             bounds: Bounds { ticks: [1, 1], refusals: 1, ..NONE },
-            heals_each: 64,
+            must_reach: EACH_WAY,
             ..BASE
         },
         Scope {
@@ -213,7 +257,7 @@ pub fn long() -> Vec<Scope> {
             about: "2 calls that pass their deadlines, one is given up",
             calls: TWO,
             bounds: Bounds { ticks: [4, 0], cancels: 1, ..NONE },
-            heals_each: 64,
+            must_reach: DEADLINES,
             ..BASE
         },
         Scope {
@@ -221,7 +265,7 @@ pub fn long() -> Vec<Scope> {
             about: "2 calls, one is given up, one refused",
             calls: TWO,
             bounds: Bounds { ticks: [1, 1], cancels: 1, refusals: 1, ..NONE },
-            heals_each: 64,
+            must_reach: REFUSALS,
             ..BASE
         },
         Scope {
@@ -229,7 +273,7 @@ pub fn long() -> Vec<Scope> {
             about: "a repeatable call that outlives a session and passes its deadline in the next",
             calls: REPEATABLE,
             bounds: Bounds { crashes: [0, 1], ticks: [3, 1], refusals: 1, cancels: 1, ..NONE },
-            heals_each: 64,
+            must_reach: TWICE_SENT,
             ..BASE
         },
         Scope {
@@ -238,7 +282,7 @@ pub fn long() -> Vec<Scope> {
             calls: TWO,
             is_prompt: true,
             bounds: Bounds { ticks: [1, 1], sleeps: [1, 1], ..NONE },
-            heals_each: 64,
+            must_reach: LOST_PEER,
             ..BASE
         },
         Scope {
@@ -247,7 +291,7 @@ pub fn long() -> Vec<Scope> {
             calls: SIX,
             is_prompt: true,
             bounds: Bounds { ticks: [1, 0], memories: [1, 1], ..NONE },
-            heals_each: 64,
+            must_reach: WRAPPED,
             ..BASE
         },
         Scope {
@@ -256,7 +300,7 @@ pub fn long() -> Vec<Scope> {
             calls: TWO,
             without_entropy: Some(Side::A),
             bounds: Bounds { crashes: [1, 0], ticks: [1, 1], ..NONE },
-            heals_each: 64,
+            must_reach: CLIENT_CRASH,
             ..BASE
         },
         Scope {
@@ -265,16 +309,16 @@ pub fn long() -> Vec<Scope> {
             calls: TWO,
             without_entropy: Some(Side::B),
             bounds: Bounds { crashes: [0, 1], ticks: [1, 1], ..NONE },
-            heals_each: 64,
+            must_reach: POOR_SERVER,
             ..BASE
         },
         Scope {
             name: "long-all",
-            about: "2 slots, 3 calls, both crash",
+            about: "2 slots, 3 calls, both crash, sequences begin anew",
             slots: 2,
             calls: THREE,
-            heals_each: 64,
             bounds: Bounds { crashes: [1, 1], ticks: [1, 1], ..NONE },
+            must_reach: ALL,
             ..BASE
         },
     ]

@@ -2,37 +2,37 @@
 
 use std::fmt::Write as _;
 
-use stateright::Path;
-
-use crate::healing::heals;
+use crate::healing::{Healing, Ill};
 use crate::node::Memory;
 use crate::scope::Side;
-use crate::state::{Action, Space, State};
+use crate::search::{Finding, Why};
+use crate::state::{Action, State};
 
-pub fn print<S: Memory>(space: &Space<S>, promise: &str, path: Path<State<S>, Action>) {
-    println!("\n  BROKEN: {promise}");
-    let steps = path.into_vec();
+pub fn print<S: Memory>(healing: &mut Healing<S>, finding: &Finding<S>) {
+    match finding.why {
+        Why::Broken(broken) => println!("\n  BROKEN: {broken}"),
+        Why::Ill(Ill::Broken(broken)) => println!("\n  BROKEN, when nothing goes wrong any more: {broken}"),
+        Why::Ill(_) => println!("\n  BROKEN: once faults stop, all calls end and new ones succeed"),
+    }
     let mut shown = [String::new(), String::new()];
-    for (number, (state, action)) in steps.iter().enumerate() {
-        show(state, &mut shown);
-        let Some(action) = action else { continue };
-        println!("{:5}  {}", number + 1, describe(state, *action));
-        if let Some((after, _)) = steps.get(number + 1) {
+    for (number, (by, state)) in finding.path.iter().enumerate() {
+        if let (Some(action), Some((_, before))) = (by, number.checked_sub(1).and_then(|last| finding.path.get(last))) {
+            println!("{number:5}  {}", describe(before, *action));
             for to in Side::BOTH {
-                let network = &after.towards[to as usize];
-                network.news(&state.towards[to as usize]).for_each(|frame| println!("            to {to:?}: {frame}"));
+                let network = &state.towards[to as usize];
+                network.news(&before.towards[to as usize]).for_each(|frame| println!("            to {to:?}: {frame}"));
             }
         }
+        show(state, &mut shown);
     }
-    let Some((last, _)) = steps.into_iter().next_back() else { return };
-    match last.ledger.broken {
-        Some(broken) => println!("       >>> {broken:?}\n"),
-        None => {
+    match finding.why {
+        Why::Broken(broken) => println!("       >>> {broken:?}\n"),
+        Why::Ill(ill) => {
+            let Some((_, last)) = finding.path.last() else { return };
             let mut healed = last.clone();
-            if let Err(ill) = heals(&space.scope, &mut healed) {
-                show(&healed, &mut shown);
-                println!("       >>> {ill}\n");
-            }
+            let _ = healing.heal(&mut healed);
+            show(&healed, &mut shown);
+            println!("       >>> {ill}\n");
         }
     }
 }
