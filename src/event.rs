@@ -289,3 +289,6 @@ impl fmt::Display for RespondError {
 impl core::error::Error for CallError {}
 impl core::error::Error for SendError {}
 impl core::error::Error for RespondError {}
+
+#[cfg(test)]
+mod tests;

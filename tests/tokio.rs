@@ -342,3 +342,22 @@ async fn udp_carries_calls() {
         assert_eq!(host.call::<Count>(&number).await, Ok(number + 1));
     }
 }
+
+#[tokio::test]
+async fn a_link_opens_its_own_datagram_socket() {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let host = Link::udp(socket.local_addr().unwrap()).spawn();
+    let (_, from) = socket.peek_from(&mut [0; 64]).await.unwrap();
+    socket.connect(from).await.unwrap();
+    let world = Arc::new(World::default());
+    let _device = device(Link::socket(socket), &world);
+    assert_eq!(host.call::<Count>(&1).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_serves_nothing_refuses_what_it_is_asked() {
+    let (a, b) = tokio::io::duplex(64);
+    let (_silent, asks) = (Link::stream(a).spawn(), Link::stream(b).spawn());
+    let unknown = CallError { reason: Reason::Refused(Refusal::UnknownKey), executed: Executed::No };
+    assert_eq!(asks.call::<Count>(&1).await, Err(unknown));
+}

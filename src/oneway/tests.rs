@@ -298,3 +298,16 @@ fn a_publish_that_comes_late_is_dropped_and_gaps_are_counted() {
     let taken: Vec<_> = publishes.into_iter().map(|(number, sequence)| state.take(number, sequence)).collect();
     assert_eq!(taken, [Some(0), Some(2), None, None, Some(0), Some(0), Some(u16::MAX), Some(0)]);
 }
+
+#[test]
+fn what_an_earlier_session_has_left_outlives_the_next_one() {
+    let mut receiver = Receiver::<3>::new();
+    [1, 2, 0].into_iter().for_each(|sequence| _ = receiver.take(sequence));
+    receiver.held().end_session();
+    assert_eq!(receiver.take(0), Taken::Wait);
+    receiver.held().end_session();
+    receiver.held().check_invariants();
+    receiver.poll();
+    assert_eq!(receiver.delivered, [0, 1, 2]);
+    assert_eq!(receiver.take(0), Taken::Deliver);
+}

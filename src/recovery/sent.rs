@@ -123,7 +123,8 @@ impl Sent {
     /// Notes that `message` goes out in the next packet. There must be room in the log: its oldest entry is forgotten if
     /// it is full.
     pub(crate) fn push(&mut self, log: &mut [Transmission], now: Stamp, message: MessageId) {
-        if usize::from(self.len) >= log.len() {
+        // Without memory there is no oldest one.
+        if usize::from(self.len) >= log.len().max(1) {
             self.forget_oldest(log.len());
         }
         let index = self.index(log.len(), self.len);

@@ -298,7 +298,8 @@ impl Text {
     const fn as_str(&self) -> &str {
         match core::str::from_utf8(self.bytes.split_at(self.len).0) {
             Ok(text) => text,
-            Err(_) => "two names collide",
+            // Cut off within a letter.
+            Err(_) => "a message of this interface has a name too long to be shown here",
         }
     }
 }

@@ -296,3 +296,52 @@ fn types_cost_no_bytes_on_the_wire() {
     });
     assert_eq!(typed, raw);
 }
+
+#[test]
+fn a_call_that_is_cancelled_before_it_was_sent_was_not_executed() {
+    let mut link = Link::new();
+    let pending = link.client().call::<PayOut>(Duration::from_secs(1), &Order { coins: 255 }).unwrap();
+    link.client().cancel(&pending);
+    link.run();
+    assert_eq!(link.outcome(&pending), Some(Err(CallError { reason: Reason::Cancelled, executed: NO })));
+    assert!(link.kept.is_none());
+}
+
+#[test]
+fn an_orphan_that_is_abandoned_makes_room_for_the_call_that_waits_for_its_slot() {
+    let mut link = Link::new();
+    link.call::<PayOut>(&Order { coins: 255 });
+    let orphan = link.kept.take().unwrap();
+    link.client = Endpoint::new(link.now, Config::new(Incarnation::random(0x9999_AAAA_BBBB_CCCC)), Memory::new());
+    let waits = link.call::<PayOut>(&Order { coins: 3 });
+    assert_eq!(link.outcome(&waits), None);
+    link.server().abandon(orphan);
+    link.run();
+    assert_eq!(link.outcome(&waits), Some(Ok(Ok(3))));
+}
+
+#[test]
+fn a_handler_can_see_what_its_peer_understands() {
+    let mut link = Link::new();
+    assert_eq!(link.client().peer_schema_digest(), None, "nobody is there yet");
+    link.run();
+    assert_eq!(link.client().peer_schema_digest(), Some(Dispenser::DIGEST));
+    assert_eq!(link.server().peer_schema_digest(), Some(0), "the client understands nothing");
+}
+
+#[test]
+fn a_token_shows_what_it_stands_for() {
+    let mut link = Link::new();
+    let pending = link.call::<PayOut>(&Order { coins: 255 });
+    let reply = link.kept.take().unwrap();
+    assert_eq!(std::format!("{reply:?}"), std::format!("Reply({:?})", reply.id()));
+    assert_eq!(std::format!("{pending:?}"), std::format!("Pending({:?})", pending.call()));
+}
+
+#[test]
+fn a_response_is_no_message_of_an_interface() {
+    let mut link = Link::new();
+    let call = link.call::<Level>(&"nickels").call();
+    let response = Message::Response { call, payload: b"nickels" };
+    assert_eq!(Dispenser::decode(response).unwrap_err(), Undecodable::Response);
+}

@@ -108,3 +108,6 @@ fn describe_message(f: &mut fmt::Formatter<'_>, message: &WireMessage<'_>) -> fm
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

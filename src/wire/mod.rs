@@ -99,4 +99,12 @@ mod tests {
             assert!(frame_len(payload_len(frame)) <= frame, "{payload}");
         }
     }
+
+    #[test]
+    fn a_frame_is_never_too_small_for_the_handshake_nor_larger_than_a_node_may_offer() {
+        assert_eq!((frame_len(0), frame_len(32), frame_len(33)), (MIN_FRAME, MIN_FRAME, MIN_FRAME + 1));
+        let last = payload_len(65_535);
+        assert_eq!((frame_len(last), frame_len(last + 1), frame_len(usize::MAX)), (65_535, 65_535, 65_535));
+        assert!(frame_len(last - 1) < 65_535);
+    }
 }

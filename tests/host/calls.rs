@@ -83,3 +83,12 @@ fn exactly_the_procedures_that_were_changed_are_a_mismatch() {
     }
     assert_eq!((effects.add.load(SeqCst), effects.is_odd.load(SeqCst), effects.hang.load(SeqCst)), (3, 0, 0));
 }
+
+#[test]
+fn a_node_that_serves_nothing_refuses_what_it_is_asked() {
+    let (here, there) = UnixStream::pair().unwrap();
+    std::thread::spawn(move || host::node(Unix::accepted(there).unwrap()).run());
+    let mut node = host::node(Unix::accepted(here).unwrap());
+    let unknown = CallError { reason: Reason::Refused(Refusal::UnknownKey), executed: Executed::No };
+    assert_eq!(node.call::<Add>(&1), Err(unknown));
+}

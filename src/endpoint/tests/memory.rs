@@ -274,3 +274,22 @@ fn second_copies_do_not_make_a_short_log_forget_what_is_under_way() {
     }
     assert!(caller.is_idle() && server.is_idle());
 }
+
+#[test]
+fn a_node_without_a_log_of_transmissions_ends_its_calls_all_the_same() {
+    let (mut a, mut b) = (odd(1, Odd { sent: vec![], ..Odd::new() }), odd(2, Odd::new()));
+    exchange(&mut a, &mut b, at(0), b"");
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+    assert_eq!(exchange(&mut a, &mut b, at(1), b"cba"), [b"abc", b"cba"]);
+    let lost = a.call(at(2), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+    assert_eq!(out(&mut a, at(2)).len(), 1);
+    a.handle_timeout(at(1_002));
+    let error = CallError { reason: Reason::DeadlineExceeded, executed: Executed::Maybe };
+    let ended = core::iter::from_fn(|| a.poll_event()).last();
+    assert_eq!(ended, Some(Event::CallFailed { call: lost, error }));
+}
+
+#[test]
+fn the_default_of_buffers_is_memory_without_content() {
+    assert_eq!(std::format!("{:?}", <Buffers>::default()), std::format!("{:?}", <Buffers>::new()));
+}

@@ -1,5 +1,6 @@
 //! Two endpoints in one process, frame by frame.
 
+mod drivers;
 mod hostile;
 mod memory;
 mod numbers;

@@ -222,3 +222,63 @@ mod vectors {
         }
     }
 }
+
+#[test]
+fn types_that_no_vector_has_are_named_by_the_letter_that_the_protocol_gives_them() {
+    let types = [
+        (&DataModelType::Isize, b'n', Some(10)),
+        (&DataModelType::Usize, b'N', Some(10)),
+        (&DataModelType::ByteArray, b'B', None),
+        (&DataModelType::Schema, b'#', None),
+    ];
+    for (ty, letter, longest) in types {
+        let schema = NamedType { name: "", ty };
+        assert_eq!(Fnv::new().schema(&schema).0, Fnv::new().byte(letter).0, "{ty:?}");
+        assert_eq!(max_len(&schema), longest, "{ty:?}");
+    }
+}
+
+#[test]
+fn an_enum_of_many_variants_is_as_long_as_the_index_of_its_last_one() {
+    let variant = &NamedVariant { name: "", ty: &DataModelVariant::UnitVariant };
+    for count in [1, 0x80, 0x81, 0x4000, 0x4001_u32] {
+        let variants: &'static [_] = vec![variant; count as usize].leak();
+        let schema = NamedType { name: "", ty: std::boxed::Box::leak(DataModelType::Enum(variants).into()) };
+        let (mut buf, longest) = ([0; 8], max_len(&schema).unwrap());
+        let written = postcard::to_slice(&(count - 1), &mut buf).unwrap().len();
+        assert!(longest == written || count > 0x4000 && longest > written, "{count}: {longest} {written}");
+    }
+}
+
+#[test]
+fn an_enum_with_a_variant_without_limit_has_none() {
+    assert_eq!(max_len(<Result<u8, &str>>::SCHEMA), None);
+}
+
+#[test]
+fn an_interface_whose_messages_fit_builds() {
+    let declared = Declaration::new(Kind::Notify, "Picture", <[u8; 40]>::SCHEMA, <()>::SCHEMA);
+    crate::typed::assert_fit(&[notify("Short"), declared], 40);
+    assert_unique(&[notify("Short"), declared]);
+}
+
+#[test]
+#[should_panic(expected = "`Picture` can be too long for the payload of these buffers")]
+fn an_interface_with_a_message_that_may_not_fit_does_not_build_and_is_told_which() {
+    let declared = Declaration::new(Kind::Notify, "Picture", <[u8; 40]>::SCHEMA, <()>::SCHEMA);
+    crate::typed::assert_fit(&[notify("Short"), declared], 39);
+}
+
+#[test]
+#[should_panic(expected = "`M517` and `M518` have the same 16-bit key: rename one of them")]
+fn an_interface_with_two_messages_of_one_key_does_not_build_and_is_told_which() {
+    assert_unique(&[notify("M517"), notify("M518")]);
+}
+
+#[test]
+#[should_panic(expected = "has a name too long to be shown here")]
+fn a_text_that_is_cut_off_within_a_letter_says_nothing_wrong() {
+    let name: &'static str = String::leak("ö".repeat(200));
+    let declared = Declaration::new(Kind::Notify, name, <[u8; 40]>::SCHEMA, <()>::SCHEMA);
+    crate::typed::assert_fit(&[declared], 39);
+}

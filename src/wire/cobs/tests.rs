@@ -126,3 +126,24 @@ fn zeros_are_found_at_every_place() {
         }
     }
 }
+
+#[test]
+fn the_public_encoder_needs_the_room_that_it_says_and_no_more() {
+    for (len, room) in [(0, 2), (1, 3), (253, 255), (254, 256), (255, 258), (508, 511)] {
+        let mut buf: Vec<u8> = (0..room).map(|at| at as u8).collect();
+        let expected = encode(&buf[1..=len]);
+        let before = buf.clone();
+        assert_eq!(encode_frame(&mut buf[..room - 1], len), None, "{len}");
+        assert_eq!(buf, before, "{len}");
+        let written = encode_frame(&mut buf, len).unwrap();
+        assert_eq!(buf[..written], expected, "{len}");
+    }
+}
+
+#[test]
+fn a_long_run_is_refused_where_there_is_no_code_for_it() {
+    let mut buf = [0xEE; 300];
+    assert_eq!(encode_in_place::<false>(&mut buf, MAX_PIECE), Some(MAX_PIECE + 2));
+    let mut buf = [0xEE; 300];
+    assert_eq!(encode_in_place::<false>(&mut buf, MAX_PIECE + 1), None);
+}
