@@ -256,3 +256,24 @@ fn h8_a_session_entered_again_in_the_same_life_has_nothing_of_the_one_before() {
     assert_eq!(b.handle_hello(&old_hello), Verdict::Owed(Answer::Challenge));
     assert_eq!(b.session().unwrap().id, after.id);
 }
+
+#[test]
+fn a_challenge_is_outstanding_until_it_is_spent_and_that_of_a_session_until_it_is_confirmed() {
+    let (mut a, _) = pair();
+    let held = a.session().unwrap().challenge;
+    let shown = a.hello(Answer::Challenge, OFFER).from.challenge;
+    assert!(a.is_outstanding(held) && a.is_outstanding(shown) && !a.is_outstanding(1));
+    a.confirm();
+    assert!(!a.is_outstanding(held) && !a.is_outstanding(shown));
+    assert!(a.is_outstanding(a.hello(Answer::Challenge, OFFER).from.challenge));
+}
+
+#[test]
+fn the_session_is_said_unasked_but_to_a_peer_without_entropy() {
+    assert_eq!(node(1).greeting(), Answer::Challenge);
+    assert_eq!(pair().0.greeting(), Answer::Session);
+    let (mut a, mut b) = (node(1), Handshake::new(&Incarnation::none(2, crate::Duration::ZERO)));
+    settle(&mut a, &mut b, Answer::Challenge);
+    assert_eq!(a.session().unwrap().peer.end.incarnation, 0);
+    assert_eq!(a.greeting(), Answer::Challenge);
+}
