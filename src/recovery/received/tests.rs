@@ -1,0 +1,151 @@
+//! `PROTOCOL.md §§5.2 and 6`.
+
+use std::vec::Vec;
+
+use super::*;
+use crate::time::Duration;
+
+const NOW: Instant = Instant::from_micros(5_000_000);
+
+fn round_trip() -> RoundTrip {
+    let mut round_trip = RoundTrip::new(Duration::from_millis(10), Duration::ZERO);
+    round_trip.learn(crate::recovery::Sample::Exactly(16_000));
+    round_trip
+}
+
+fn received(numbers: &[u64]) -> Received {
+    let mut received = Received::new();
+    for number in numbers {
+        received.arrive(*number as u32);
+        received.note(NOW.stamp(), PacketNumber::new(*number), 1, true, true);
+        received.check_invariants();
+    }
+    received
+}
+
+fn bitmap(received: &Received) -> u64 {
+    received.ack(NOW.stamp(), &round_trip()).unwrap().bitmap
+}
+
+#[test]
+fn nothing_missing_is_a_bitmap_of_ones() {
+    assert_eq!(bitmap(&received(&[0])), u64::MAX);
+    assert_eq!(bitmap(&received(&[0, 1, 2])), u64::MAX);
+    assert_eq!(bitmap(&received(&(0..200).collect::<Vec<_>>())), u64::MAX);
+}
+
+#[test]
+fn holes_show_as_zeros_and_close() {
+    assert_eq!(bitmap(&received(&[0, 3])), !0b11);
+    assert_eq!(bitmap(&received(&[2])), !0b11);
+    assert_eq!(bitmap(&received(&[0, 3, 2])), !0b10);
+    assert_eq!(bitmap(&received(&[0, 3, 2, 1])), u64::MAX);
+    assert_eq!(bitmap(&received(&[0, 64])), 1 << 63);
+    assert_eq!(bitmap(&received(&[0, 65])), 0);
+    assert_eq!(bitmap(&received(&[0, 1_000])), 0);
+    assert_eq!(bitmap(&received(&[1_000])), 0);
+}
+
+const LATE: Arrival = Arrival::New { is_newest: false };
+const NEWEST: Arrival = Arrival::New { is_newest: true };
+
+#[test]
+fn arrivals_are_told_apart() {
+    for (number, arrival) in [
+        (101, NEWEST),
+        (100, Arrival::Duplicate),
+        (99, LATE),
+        (98, Arrival::Duplicate),
+        (36, LATE),
+        (35, Arrival::TooOld),
+        (0, Arrival::TooOld),
+        (500, NEWEST),
+    ] {
+        let mut received = received(&[0, 1, 100, 98]);
+        assert_eq!(received.arrive(number), arrival, "{number}");
+    }
+}
+
+#[test]
+fn the_replay_window_moves_with_packets_that_are_not_taken() {
+    let mut received = received(&[0]);
+    for number in 1..=66 {
+        assert_eq!(received.arrive(number), NEWEST);
+    }
+    assert_eq!(received.arrive(66), LATE);
+    assert_eq!(received.arrive(1), Arrival::TooOld);
+    assert_eq!(received.arrive(2), LATE);
+    assert_eq!(bitmap(&received), u64::MAX);
+}
+
+#[test]
+fn an_ack_waits_for_company_unless_something_is_wrong() {
+    let round_trip = round_trip();
+    let in_order = received(&[0, 1]);
+    assert!(!in_order.is_ack_due(NOW.stamp(), &round_trip));
+    assert_eq!(in_order.ack_awaits_company_since(NOW.stamp(), &round_trip), Some(NOW.stamp()));
+    let due = (NOW + Duration::from_millis(1)).stamp();
+    assert!(in_order.is_ack_due(due, &round_trip));
+    assert_eq!(in_order.ack_awaits_company_since(due, &round_trip), None);
+    assert!(received(&[0, 2]).is_ack_due(NOW.stamp(), &round_trip));
+    assert!(received(&[0, 1, 2, 3, 4, 5, 6, 7]).is_ack_due(NOW.stamp(), &round_trip));
+    let mut nothing_new = received(&[0]);
+    nothing_new.note(NOW.stamp(), PacketNumber::new(1), 1, true, false);
+    assert!(nothing_new.is_ack_due(NOW.stamp(), &round_trip));
+    let mut bare = Received::new();
+    bare.note(NOW.stamp(), PacketNumber::new(5), 1, false, false);
+    assert!(!bare.is_ack_due(NOW.stamp(), &round_trip) && bare.ack(NOW.stamp(), &round_trip).is_none());
+}
+
+#[test]
+fn an_ack_is_repeated_until_the_peer_has_it() {
+    let mut received = received(&[0]);
+    received.ack_sent(7);
+    received.ack_sent(8);
+    received.peer_has(6);
+    assert!(received.ack(NOW.stamp(), &round_trip()).is_some());
+    received.peer_has(7);
+    assert!(received.ack(NOW.stamp(), &round_trip()).is_none());
+    received.note(NOW.stamp(), PacketNumber::new(1), 1, true, true);
+    received.peer_has(8);
+    assert!(received.ack(NOW.stamp(), &round_trip()).is_some());
+}
+
+#[test]
+fn an_ack_is_repeated_after_a_packet_that_had_no_room_for_it() {
+    let mut received = received(&[0]);
+    received.ack_sent(7);
+    received.ack_left_out();
+    received.peer_has(8);
+    assert!(received.ack(NOW.stamp(), &round_trip()).is_some(), "the peer has packet 8, but perhaps not 7");
+    received.ack_sent(9);
+    received.peer_has(9);
+    assert!(received.ack(NOW.stamp(), &round_trip()).is_none());
+}
+
+#[test]
+fn only_one_packet_behind_another_is_its_copy() {
+    let mut received = received(&[0]);
+    assert!(received.is_copy(NOW.stamp(), &round_trip()));
+    received.note(NOW.stamp(), PacketNumber::new(1), 1, false, false);
+    assert!(!received.is_copy(NOW.stamp(), &round_trip()));
+    received.note(NOW.stamp(), PacketNumber::new(2), 1, true, false);
+    assert!(received.is_copy(NOW.stamp(), &round_trip()));
+    received.note(NOW.stamp(), PacketNumber::new(3), 1, true, false);
+    assert!(!received.is_copy((NOW + Duration::from_micros(2_001)).stamp(), &round_trip()), "too late");
+}
+
+#[test]
+fn an_ack_that_was_refused_still_reaches_as_far_back() {
+    let mut received = received(&(0..20).collect::<Vec<_>>());
+    let was_owed = received.ack_sent(7);
+    received.ack_refused(7, was_owed);
+    assert_eq!(received.ack(NOW.stamp(), &round_trip()).unwrap().reach, 64);
+}
+
+#[test]
+fn only_an_ack_of_what_came_just_now_is_fresh() {
+    let received = received(&[0]);
+    assert!(received.ack((NOW + Duration::from_millis(2)).stamp(), &round_trip()).unwrap().fresh);
+    assert!(!received.ack((NOW + Duration::from_micros(2_001)).stamp(), &round_trip()).unwrap().fresh);
+}
