@@ -58,13 +58,24 @@ const STEP: u64 = 10;
 
 /// Nanoseconds of an exchange, both ends together.
 pub fn measure(load: Load, pair: impl Fn() -> [Box<dyn End>; 2]) -> f64 {
-    let (in_flight, len) = load.shape();
-    (0..RUNS).map(|_| run(in_flight, len, EXCHANGES, pair())).fold(f64::INFINITY, f64::min)
+    (0..RUNS).map(|_| once(load, EXCHANGES, pair())).fold(f64::INFINITY, f64::min)
 }
 
 /// The same for messages of 32 bytes, of which `window` are under way at a time.
 pub fn measure_window(window: usize, pair: impl Fn() -> [Box<dyn End>; 2]) -> f64 {
-    (0..RUNS).map(|_| run(window, 32, EXCHANGES.max(4 * window), pair())).fold(f64::INFINITY, f64::min)
+    let exchanges = EXCHANGES.max(4 * window);
+    (0..RUNS).map(|_| once_with_window(window, exchanges, pair())).fold(f64::INFINITY, f64::min)
+}
+
+/// Nanoseconds of each of `exchanges` exchanges.
+pub fn once(load: Load, exchanges: usize, pair: [Box<dyn End>; 2]) -> f64 {
+    let (in_flight, len) = load.shape();
+    run(in_flight, len, exchanges, pair)
+}
+
+/// Nanoseconds of each of so many messages of 32 bytes, `window` of which are under way at a time.
+pub fn once_with_window(window: usize, messages: usize, pair: [Box<dyn End>; 2]) -> f64 {
+    run(window, 32, messages, pair)
 }
 
 fn run(in_flight: usize, len: usize, exchanges: usize, [mut one, mut two]: [Box<dyn End>; 2]) -> f64 {
