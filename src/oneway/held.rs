@@ -107,9 +107,6 @@ impl<'a> Held<'a> {
 
     /// The session is over. What is ready is still delivered; what waits for a missing one never can be.
     pub(crate) fn end_session(&mut self) {
-        if self.state.left_over > 0 {
-            return;
-        }
         let ready = (0..self.slots.len() as u16).take_while(|offset| self.is_filled(*offset)).count();
         if ready == 0 {
             self.slots.fill(HeldSlot::FREE);

@@ -311,3 +311,28 @@ fn what_an_earlier_session_has_left_outlives_the_next_one() {
     assert_eq!(receiver.delivered, [0, 1, 2]);
     assert_eq!(receiver.take(0), Taken::Deliver);
 }
+
+#[test]
+fn a_notify_waits_until_it_is_sent_and_again_when_it_is_lost_and_is_there_until_it_is_acknowledged() {
+    let mut sender = Sender::new();
+    let state = |sender: &Sender| (sender.state.is_idle(), sender.state.has_waiting(3));
+    assert_eq!(state(&sender), (true, false));
+    sender.push(0).unwrap();
+    assert_eq!(state(&sender), (false, true));
+    sender.send(3, 0);
+    assert_eq!(state(&sender), (false, false));
+    sender.notifies().repeat(MessageId::Notify { sequence: 0 });
+    assert_eq!(state(&sender), (false, true));
+    sender.send(3, 1);
+    assert_eq!(state(&sender), (false, false));
+    sender.acked(0);
+    assert_eq!(state(&sender), (true, false));
+}
+
+#[test]
+fn a_notify_that_is_sent_again_is_told_from_one_that_is_sent_first() {
+    let mut sender = Sender::new();
+    (0..2).for_each(|key| sender.push(key).unwrap());
+    let is_again = |sequence| sender.notifies().sent(sequence, 0).unwrap().1;
+    assert_eq!([0, 0, 1, 0, 1].map(is_again), [false, true, false, true, true]);
+}
