@@ -230,12 +230,11 @@ impl<'a> Notifies<'a> {
         self.state.sent = self.state.sent.saturating_sub(1);
     }
 
-    /// The place of a notify that was sent and is not acknowledged, as an offset from the first.
+    /// The place of a notify that was sent in this session, as an offset from the first that is not acknowledged.
     fn current(&self, message: MessageId) -> Option<u16> {
         let MessageId::Notify { sequence } = message else { return None };
         let offset = sequence.wrapping_sub(self.state.base);
-        let is_open = offset < self.state.sent && self.slot(offset).is_some_and(|slot| slot.state != State::Acked);
-        is_open.then_some(offset)
+        (offset < self.state.sent).then_some(offset)
     }
 
     fn slot(&self, offset: u16) -> Option<&NotifySlot> {

@@ -247,7 +247,7 @@ fn what_the_next_peer_cannot_take_is_given_up_and_the_rest_keeps_its_order() {
     sender.push(9).unwrap();
     sender.send(3, 0);
     sender.acked(0);
-    for (key, len) in [(0, 1), (1, 4), (2, 2)] {
+    for (key, len) in [(0, 1), (1, 4), (2, 3)] {
         sender.push_bytes(key, &[7; 4][..len]).unwrap();
     }
     sender.notifies().end_session();
@@ -255,7 +255,7 @@ fn what_the_next_peer_cannot_take_is_given_up_and_the_rest_keeps_its_order() {
     assert_eq!(sender.send(3, 0), [0, 1]);
     let text = |sender: &mut Sender, sequence| said(&sender.notifies().into_message(sequence).unwrap());
     assert!(text(&mut sender, 0).contains("key: 0, payload: [7]"));
-    assert!(text(&mut sender, 1).contains("key: 2, payload: [7, 7]"));
+    assert!(text(&mut sender, 1).contains("key: 2, payload: [7, 7, 7]"));
 }
 
 fn push(publishes: &mut Publishes<'_>, key: u16, bytes: &[u8]) -> Result<(), SendError> {
@@ -335,4 +335,46 @@ fn a_notify_that_is_sent_again_is_told_from_one_that_is_sent_first() {
     (0..2).for_each(|key| sender.push(key).unwrap());
     let is_again = |sequence| sender.notifies().sent(sequence, 0).unwrap().1;
     assert_eq!([0, 0, 1, 0, 1].map(is_again), [false, true, false, true, true]);
+}
+
+#[test]
+fn a_publish_is_late_as_far_back_as_the_replay_window_reaches_and_in_its_packet_by_half_of_the_sequences() {
+    for (number, sequence, missed) in [
+        (999, 6, None),
+        (1_000 - 65, 6, None),
+        (1_000 - 66, 6, Some(0)),
+        (1_001, 6, Some(0)),
+        (1_000, 6, Some(0)),
+        (1_000, 6 + 0x7FFF, Some(0x7FFF)),
+        (1_000, 6 + 0x8000, None),
+        (1_000, 5, None),
+    ] {
+        let mut state = PublishesState::new();
+        state.take(1_000, 5);
+        assert_eq!(state.take(number, sequence), missed, "{number} {sequence}");
+    }
+}
+
+#[test]
+fn a_publish_that_waits_goes_to_the_next_session_if_the_peer_of_that_can_take_it() {
+    let mut state = PublishesState::new();
+    let mut slots = [PublishSlot::FREE; 3];
+    let mut payloads = [0; 3 * PAYLOAD];
+    let mut publishes = Publishes { state: &mut state, slots: &mut slots, payloads: &mut payloads, payload: PAYLOAD };
+    push(&mut publishes, 1, b"sent").unwrap();
+    publishes.sent(0);
+    publishes.state.take(7, 7);
+    push(&mut publishes, 2, b"fits").unwrap();
+    publishes.end_session();
+    publishes.check_invariants();
+    assert_eq!(publishes.state.take(0, 0), Some(0), "sequences of both directions begin anew");
+    push(&mut publishes, 3, b"123").unwrap();
+    publishes.begin_session(3);
+    publishes.check_invariants();
+    let next = publishes.next_to_send().unwrap();
+    let Publishes { state, slots, payloads, payload } = &mut publishes;
+    let text = said(&Publishes { state, slots, payloads, payload: *payload }.into_message(next).unwrap());
+    assert!(text.contains("sequence: 0, key: 3, payload: [49, 50, 51]"), "{text}");
+    publishes.sent(next);
+    assert!(!publishes.state.has_waiting(), "the longer one is given up");
 }
