@@ -149,3 +149,31 @@ fn only_an_ack_of_what_came_just_now_is_fresh() {
     assert!(received.ack((NOW + Duration::from_millis(2)).stamp(), &round_trip()).unwrap().fresh);
     assert!(!received.ack((NOW + Duration::from_micros(2_001)).stamp(), &round_trip()).unwrap().fresh);
 }
+
+#[test]
+fn a_packet_that_fills_a_far_hole_shows_in_its_own_bit() {
+    for late in 1..64 {
+        assert_eq!(bitmap(&received(&[0, 65, late])), 1 << (64 - late), "{late}");
+    }
+}
+
+#[test]
+fn what_was_left_lying_is_known_as_far_back_as_the_replay_window_reaches() {
+    let mut received = received(&[0]);
+    received.arrive(100);
+    for (number, is_known) in [(100, true), (99, true), (36, true), (35, false), (0, false)] {
+        assert_eq!(received.is_in_window(number), is_known, "{number}");
+        assert_eq!(received.arrive(number) != Arrival::TooOld, is_known, "{number}");
+    }
+}
+
+#[test]
+fn an_ack_waits_since_the_first_packet_that_asked_for_it() {
+    let (round_trip, later) = (round_trip(), (NOW + Duration::from_micros(300)).stamp());
+    let mut received = received(&[0]);
+    received.note(later, PacketNumber::new(1), 1, true, true);
+    assert_eq!(received.ack_awaits_company_since(later, &round_trip), Some(NOW.stamp()));
+    received.ack_sent(0);
+    received.note(later, PacketNumber::new(2), 1, true, true);
+    assert_eq!(received.ack_awaits_company_since(later, &round_trip), Some(later));
+}
