@@ -126,6 +126,17 @@ mod tests {
     }
 
     #[test]
+    fn the_intervals_are_those_of_the_protocol() {
+        for (granularity, probe, lost) in [(0, 17_000, 21_000), (500, 17_000, 21_500), (3_000, 19_000, 24_000)] {
+            let mut round_trip = RoundTrip::new(Duration::from_millis(10), Duration::from_micros(granularity));
+            round_trip.learn(Sample::Exactly(16_000));
+            assert_eq!((round_trip.probe_micros(), round_trip.lost_micros()), (probe, lost));
+            let others = (round_trip.ack_delay_micros(), round_trip.fresh_micros(), round_trip.overdue_micros());
+            assert_eq!(others, (1_000, 2_000, 15_500));
+        }
+    }
+
+    #[test]
     fn before_the_first_sample_half_as_much_again_is_waited() {
         assert_eq!(round_trip(&[]).micros(), 15_000);
         assert_eq!(round_trip(&[]).measured(), None);

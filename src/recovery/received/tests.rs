@@ -177,3 +177,42 @@ fn an_ack_waits_since_the_first_packet_that_asked_for_it() {
     received.note(later, PacketNumber::new(2), 1, true, true);
     assert_eq!(received.ack_awaits_company_since(later, &round_trip), Some(later));
 }
+
+#[test]
+fn an_ack_reaches_as_far_back_as_packets_have_come_since_the_last_one() {
+    for (count, reach) in [(1, 8), (2, 8), (3, 32), (8, 32), (9, 64)] {
+        let mut received = received(&[0]);
+        assert!(received.ack_sent(0), "it was owed");
+        assert!(!received.ack_sent(1), "it no longer was");
+        for number in 1..=count {
+            received.note(NOW.stamp(), PacketNumber::new(number), 1, true, true);
+        }
+        assert_eq!(received.ack(NOW.stamp(), &round_trip()).unwrap().reach, reach, "{count}");
+    }
+}
+
+#[test]
+fn an_ack_that_a_port_refused_is_owed_again_if_it_was_before() {
+    let mut received = received(&[0]);
+    received.ack_sent(7);
+    let was_owed = received.ack_sent(8);
+    received.ack_refused(8, was_owed);
+    assert!(!received.is_ack_due(NOW.stamp(), &round_trip()), "packet 7 carries it");
+    received.peer_has(7);
+    assert!(received.ack(NOW.stamp(), &round_trip()).is_none());
+    let mut received = self::received(&[0]);
+    let was_owed = received.ack_sent(7);
+    received.ack_refused(7, was_owed);
+    assert!(received.is_ack_due(NOW.stamp(), &round_trip()));
+    received.peer_has(7);
+    assert!(received.ack(NOW.stamp(), &round_trip()).is_some(), "packet 7 was never sent");
+}
+
+#[test]
+fn an_ack_number_takes_as_many_bytes_as_the_packet_gave_its_own() {
+    for (bytes, len) in [(1, 1), (2, 2), (3, 4), (4, 4)] {
+        let mut received = Received::new();
+        received.note(NOW.stamp(), PacketNumber::new(0), bytes, true, true);
+        assert_eq!(received.ack(NOW.stamp(), &round_trip()).unwrap().len, len, "{bytes}");
+    }
+}

@@ -193,3 +193,39 @@ fn h7_numbers_get_longer_before_they_become_ambiguous() {
     sent.handle_ack(&mut log, after(0), &ack(39_999, u64::MAX, 64), false);
     assert_eq!(sent.next_len(), 1);
 }
+
+#[test]
+fn an_ack_means_the_same_in_a_log_so_long_that_its_place_is_looked_for() {
+    for largest in [0, 1, 63, 64, 65, 100, 149] {
+        let (mut sent, mut log) = sent(200, 150);
+        let covered: Vec<_> = (largest.max(64) - 64..=largest).map(notify).collect();
+        assert_eq!(acked(&mut sent, &mut log, &ack(largest.into(), u64::MAX, 64)).0, covered, "{largest}");
+    }
+}
+
+#[test]
+fn a_packet_is_settled_once_however_many_messages_it_carries() {
+    let (mut sent, mut log) = sent(8, 0);
+    for packet in 0..3 {
+        (0..2).for_each(|message| sent.push(log.log(), after(packet), notify(2 * packet as u16 + message)));
+        sent.packet_sent(true);
+    }
+    acked(&mut sent, &mut log, &ack(2, 0b10, 8));
+    assert_eq!(log.settled, [(0, false), (2, false)]);
+    assert!(sent.repeat_lost(&mut log, after(100), 50));
+    assert_eq!(log.settled[2..], [(1, true)]);
+}
+
+#[test]
+fn of_acks_that_are_not_fresh_only_an_exact_one_that_is_welcome_is_a_sample() {
+    for (is_welcome, largest, sample) in [(true, 0, Some(70)), (false, 0, None), (true, 1, None), (false, 1, None)] {
+        let (mut sent, mut log) = sent(8, 1);
+        // Packet 1 asked for no ack, so the log knows only of the one behind it.
+        sent.packet_sent(false);
+        sent.push(log.log(), after(0), notify(2));
+        sent.packet_sent(true);
+        let stale = AckField { fresh: false, ..ack(largest, 0, 64) };
+        let (_, found) = sent.handle_ack(&mut log, after(70), &stale, is_welcome);
+        assert_eq!(found, sample.map(Sample::Exactly), "{is_welcome} {largest}");
+    }
+}
