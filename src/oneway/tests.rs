@@ -87,6 +87,13 @@ fn a_receiver_without_slots_takes_one_at_a_time() {
 }
 
 #[test]
+fn half_of_all_sequences_lie_behind() {
+    let mut receiver = Receiver::<3>::new();
+    assert_eq!(receiver.take(0x7FFF), Taken::Wait);
+    assert_eq!(receiver.take(0x8000), Taken::Old);
+}
+
+#[test]
 fn sequences_wrap_in_any_order_within_the_window() {
     let mut receiver = Receiver::<3>::new();
     for start in (0..=u16::MAX - 3).step_by(4) {
@@ -377,4 +384,14 @@ fn a_publish_that_waits_goes_to_the_next_session_if_the_peer_of_that_can_take_it
     assert!(text.contains("sequence: 0, key: 3, payload: [49, 50, 51]"), "{text}");
     publishes.sent(next);
     assert!(!publishes.state.has_waiting(), "the longer one is given up");
+}
+
+#[test]
+fn what_was_not_sent_is_neither_lost_nor_there_to_be_read() {
+    let mut sender = Sender::new();
+    sender.push(0).unwrap();
+    sender.notifies().repeat(MessageId::Notify { sequence: 0 });
+    sender.notifies().check_invariants();
+    assert!(sender.notifies().next_to_send(true, 3).is_none());
+    assert!(sender.notifies().into_message(0).is_some() && sender.notifies().into_message(1).is_none());
 }
