@@ -120,6 +120,13 @@ mod tests {
     }
 
     #[test]
+    fn every_sixteenth_packet_has_the_length_to_compare_with() {
+        let (mut long, mut short) = (Sizes::new(), Sizes { is_short: true, ..Sizes::new() });
+        assert_eq!([16, 17, 31, 32].map(|number| long.limit(number, 1_200)), [160, usize::MAX, usize::MAX, 160]);
+        assert_eq!([16, 17, 31, 32].map(|number| short.limit(number, 1_200)), [320, 160, 160, 320]);
+    }
+
+    #[test]
     fn packets_become_short_where_bits_go_wrong() {
         for seed in 0..100 {
             let short = send(&mut Sizes::new(), seed, 2_000, bit_errors(1e-4));

@@ -205,9 +205,9 @@ fn an_ack_means_the_same_in_a_log_so_long_that_its_place_is_looked_for() {
 
 #[test]
 fn a_packet_is_settled_once_however_many_messages_it_carries() {
-    let (mut sent, mut log) = sent(8, 0);
+    let (mut sent, mut log) = sent(9, 0);
     for packet in 0..3 {
-        (0..2).for_each(|message| sent.push(log.log(), after(packet), notify(2 * packet as u16 + message)));
+        (0..3).for_each(|message| sent.push(log.log(), after(packet), notify(3 * packet as u16 + message)));
         sent.packet_sent(true);
     }
     acked(&mut sent, &mut log, &ack(2, 0b10, 8));
