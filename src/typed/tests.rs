@@ -231,12 +231,6 @@ fn what_cannot_be_decoded_is_refused_and_was_not_executed() {
 }
 
 #[test]
-fn a_character_is_one_character() {
-    assert_eq!(decode::<char>(&[2, 0xC3, 0x9F]), Some('ß'));
-    assert_eq!(decode::<char>(&[2, b'a', b'b']), None);
-}
-
-#[test]
 fn a_procedure_that_the_peer_was_not_built_with_is_a_schema_mismatch() {
     let mut link = Link::new();
     let call = link.call::<PayOut2>(&Order { coins: 1 });
