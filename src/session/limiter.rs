@@ -74,4 +74,18 @@ mod tests {
         }
         assert_eq!(answers, 3 + 99);
     }
+
+    #[test]
+    fn tokens_do_not_pile_up_and_one_that_was_not_used_is_given_back() {
+        let mut limiter = Limiter::new(Instant::default().stamp());
+        limiter.refill((Instant::default() + Duration::from_secs(1)).stamp(), 10_000);
+        let spend = |limiter: &mut Limiter| {
+            let had = limiter.has_token();
+            limiter.take();
+            had
+        };
+        assert_eq!([0; 4].map(|_| spend(&mut limiter)), [true, true, true, false]);
+        limiter.give_back();
+        assert_eq!([0; 2].map(|_| spend(&mut limiter)), [true, false]);
+    }
 }
