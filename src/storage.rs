@@ -37,7 +37,7 @@ pub trait Storage {
 /// The slices that an endpoint works on. Build them for [`Storage`] where sizes are known only at run time.
 ///
 /// Each `…_payloads` slice holds `payload` bytes for each slot of its kind; a shorter one makes for fewer slots. At
-/// most 32 calls and replies, and 32 767 of all else are used.
+/// most 32 calls and replies, and 32 767 of all else are used; of notifies 30 720 are under way at most.
 #[derive(Debug)]
 pub struct Parts<'a> {
     /// Largest payload of a message, in bytes; at least 32.

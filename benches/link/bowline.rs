@@ -118,7 +118,7 @@ impl Memory {
         let calls = cell.load.calls();
         // Messages are delivered in order, so the window must last while one of them is lost time and again.
         let window = match cell.load {
-            Load::Bulk => (12 * cell.bandwidth_delay() / 132 + 64).min(32_767) as usize,
+            Load::Bulk => (12 * cell.bandwidth_delay() / 132 + 64).min(30_720) as usize,
             _ => 0,
         };
         Self {

@@ -21,7 +21,7 @@ use crate::stats::{Stats, count};
 use crate::storage::{Parts, Storage};
 use crate::story::{Story, tell};
 use crate::time::{Duration, Instant, Stamp};
-use crate::wire::{MAX_SLOTS, Offer, frame_len, payload_len, time_to_live};
+use crate::wire::{MAX_NOTIFY_WINDOW, MAX_SLOTS, Offer, frame_len, payload_len, time_to_live};
 use outgoing::{OutgoingState, Ping};
 
 /// One end of a link. Its parts each keep one promise; this ties them together.
@@ -288,7 +288,7 @@ impl Machine {
             frame: frame_len(parts.payload) as u16,
             slots: parts.replies.len().min(MAX_SLOTS) as u8,
             // The expected notify is delivered out of its frame and needs no slot.
-            notify_window: parts.held.len().saturating_add(1).min(1 << 15) as u16,
+            notify_window: parts.held.len().saturating_add(1).min(MAX_NOTIFY_WINDOW.into()) as u16,
             time_to_live: self.config.default_time_to_live,
             schema_digest: self.config.schema_digest,
         }

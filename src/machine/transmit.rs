@@ -9,18 +9,14 @@ use crate::storage::Storage;
 use crate::story::{Story, tell};
 use crate::time::Instant;
 use crate::wire::{
-    CHECK_LEN, Header, MessageWriter, OutMessage, PacketNumber, REPLAY_WINDOW, VERSION, VersionRefusal, Writer,
-    packet_len, plain_check, time_to_live,
+    CHECK_LEN, Header, MAX_MESSAGES, MAX_NOTIFY_WINDOW, MessageWriter, OutMessage, PacketNumber, VERSION,
+    VersionRefusal, Writer, packet_len, plain_check, time_to_live,
 };
 
 /// When all that waits is small, it goes in packets of about this many bytes: eight small calls in one packet would
 /// march in step, each round waiting for the whole burst in both directions. Measured with 8-byte calls: 68 beats
 /// one message a packet and all in one.
 const SMALL_BURST: usize = 68;
-
-/// A packet that is late may be so much older than the newest one that the peer takes (`PROTOCOL.md §5.2`). The notifies of
-/// all packets in between must be fewer than half of the sequences, or those in the late one look as if they were ahead.
-const MAX_MESSAGES: u16 = (1 << 15) / (REPLAY_WINDOW as u16 + 2);
 
 /// What was put into a packet.
 #[derive(Clone, Copy, Default)]
@@ -99,9 +95,9 @@ impl Machine {
         is_waiting && self.sent.has_room(&mut self.out.with(storage))
     }
 
-    /// How many notifies the peer takes ahead of the first missing one.
+    /// How many notifies may be under way: as many as the peer takes from the first missing one on.
     fn window(&self) -> u16 {
-        self.handshake.session().map_or(0, |session| session.peer.offer.notify_window)
+        self.handshake.session().map_or(0, |session| session.peer.offer.notify_window).min(MAX_NOTIFY_WINDOW)
     }
 
     /// What is owed without a session: HELLO or VERSION.

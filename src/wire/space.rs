@@ -16,6 +16,16 @@ const SEQUENCES: u16 = if cfg!(bowline_model) { 4 } else { 256 };
 // Two messages of a slot with the same sequence are at least so many packets apart.
 const _: () = assert!(REPLAY_WINDOW + 1 < SEQUENCES as u32);
 
+/// Half of the sequences of notifies: what is farther ahead is taken for old.
+const HALF: u16 = 1 << 15;
+
+/// Notifies that are under way at most, from the first without an ack to the newest (`PROTOCOL.md §7.4`).
+pub(crate) const MAX_NOTIFY_WINDOW: u16 = 30_720;
+
+/// Messages that ask for an ack in a packet at most. A packet that comes late has in front of it what was under way when it
+/// was sent, and all that later packets have brought: together no more than half of the sequences.
+pub(crate) const MAX_MESSAGES: u16 = (HALF - MAX_NOTIFY_WINDOW) / REPLAY_WINDOW as u16;
+
 /// The sequence of a slot's next call (`PROTOCOL.md §7.2`).
 pub(crate) const fn next_sequence(sequence: u8) -> u8 {
     sequence.wrapping_add(1) & (SEQUENCES - 1) as u8

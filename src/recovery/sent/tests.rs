@@ -134,10 +134,11 @@ fn all_that_is_old_enough_is_sent_again_and_stays_in_the_log() {
 
 #[test]
 fn the_fate_of_a_packet_is_told_once_whatever_it_carried() {
-    let (mut sent, mut log) = sent(8, 0);
+    let (mut sent, mut log) = sent(9, 0);
     for _ in 0..3 {
-        sent.push(log.log(), after(0), PING);
-        sent.push(log.log(), after(0), notify(1));
+        for message in [PING, notify(1), notify(2)] {
+            sent.push(log.log(), after(0), message);
+        }
         sent.packet_sent(true);
     }
     for _ in 0..2 {
@@ -201,19 +202,6 @@ fn an_ack_means_the_same_in_a_log_so_long_that_its_place_is_looked_for() {
         let covered: Vec<_> = (largest.max(64) - 64..=largest).map(notify).collect();
         assert_eq!(acked(&mut sent, &mut log, &ack(largest.into(), u64::MAX, 64)).0, covered, "{largest}");
     }
-}
-
-#[test]
-fn a_packet_is_settled_once_however_many_messages_it_carries() {
-    let (mut sent, mut log) = sent(9, 0);
-    for packet in 0..3 {
-        (0..3).for_each(|message| sent.push(log.log(), after(packet), notify(3 * packet as u16 + message)));
-        sent.packet_sent(true);
-    }
-    acked(&mut sent, &mut log, &ack(2, 0b10, 8));
-    assert_eq!(log.settled, [(0, false), (2, false)]);
-    assert!(sent.repeat_lost(&mut log, after(100), 50));
-    assert_eq!(log.settled[2..], [(1, true)]);
 }
 
 #[test]
