@@ -1,7 +1,7 @@
 //! A coin dispenser on tokio, for `tokio_client` to call.
 //!
 //! `tokio_device [ADDRESS]` serves one client, on a serial port (`/dev/ttyUSB0`), a TCP address to listen on
-//! (`127.0.0.1:7000`; the default is any free port) or a Unix socket (`unix:/tmp/dispenser`). You will see where it
+//! (`127.0.0.1:7000`; the default is any free port) or a Unix socket (`unix:dispenser.socket`). You will see where it
 //! waits, what happens to the link, and, when the client has said goodbye, how many coins are left.
 
 #[path = "shared/dispenser.rs"]

@@ -17,6 +17,8 @@
 //! # }
 //! ```
 
+mod ports;
+
 use std::boxed::Box;
 use std::future::Future;
 use std::io;
@@ -26,12 +28,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use tokio::sync::{Notify, watch};
 
-use super::asynch::{Lock, Place, ReadHalf, Running, Shared, State, TaskMemory, TaskParts, Timer, Waiter, WriteHalf};
-use super::{LinkEvent, is_lost};
+pub use ports::{Io, Stream};
+
+use super::LinkEvent;
+use super::asynch::{Lock, Place, Running, Shared, State, TaskMemory, TaskParts, Timer, Waiter};
 use crate::config::Config;
 use crate::event::CallError;
 use crate::machine::Message;
@@ -56,19 +59,6 @@ type Memory = Buffers<PAYLOAD, CALLS, 32, 32, 16, 8, 144>;
 type OnMessage = Box<dyn FnMut(&Client, Message<'_>) + Send>;
 type OnEvent = Box<dyn FnMut(LinkEvent<io::Error>) + Send>;
 type Opening = Pin<Box<dyn Future<Output = io::Result<Io>> + Send>>;
-
-/// A byte stream of any kind.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
-
-/// A port that is open.
-pub enum Io {
-    /// A byte stream.
-    Stream(Box<dyn Stream>),
-    /// A connected datagram socket.
-    Datagrams(UdpSocket),
-}
 
 enum Port {
     /// Opened again whenever it fails.
@@ -352,79 +342,6 @@ async fn serve_port(client: &Client, mut port: Port, mut on_message: OnMessage) 
             Err(error) => error,
         };
         client.shared.pause(error).await;
-    }
-}
-
-enum Reader {
-    Stream(tokio::io::ReadHalf<Box<dyn Stream>>),
-    Datagrams(Arc<UdpSocket>),
-}
-
-enum Writer {
-    Stream(tokio::io::WriteHalf<Box<dyn Stream>>),
-    Datagrams(Arc<UdpSocket>),
-}
-
-impl Io {
-    fn split(self) -> (Reader, Writer) {
-        match self {
-            Self::Stream(stream) => {
-                let (reader, writer) = tokio::io::split(stream);
-                (Reader::Stream(reader), Writer::Stream(writer))
-            }
-            Self::Datagrams(socket) => {
-                let socket = Arc::new(socket);
-                (Reader::Datagrams(Arc::clone(&socket)), Writer::Datagrams(socket))
-            }
-        }
-    }
-}
-
-impl ReadHalf for Reader {
-    type Error = io::Error;
-
-    fn is_datagram(&self) -> bool {
-        matches!(self, Self::Datagrams(_))
-    }
-
-    async fn receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self {
-                Self::Stream(stream) => match stream.read(buf).await? {
-                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    len => return Ok(len),
-                },
-                Self::Datagrams(socket) => match socket.recv(buf).await {
-                    Err(error) if is_lost(&error) => {}
-                    Ok(0) => {}
-                    result => return result,
-                },
-            }
-        }
-    }
-}
-
-impl WriteHalf for Writer {
-    type Error = io::Error;
-
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Stream(stream) => match stream.write(bytes).await? {
-                0 => Err(io::ErrorKind::WriteZero.into()),
-                len => Ok(len),
-            },
-            Self::Datagrams(socket) => match socket.send(bytes).await {
-                Err(error) if is_lost(&error) => Ok(bytes.len()),
-                result => result,
-            },
-        }
-    }
-
-    async fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Stream(stream) => stream.flush().await,
-            Self::Datagrams(_) => Ok(()),
-        }
     }
 }
 
