@@ -289,3 +289,45 @@ pub(crate) fn move_payload(payloads: &mut [u8], payload: usize, from: usize, to:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+
+    #[test]
+    fn slots_without_memory_or_name_are_left_out() {
+        let mut calls = [CallSlot::FREE; 40];
+        let mut replies = [ReplySlot::IDLE; 40];
+        let (mut notifies, mut held) = (vec![NotifySlot::FREE; 40_000], vec![HeldSlot::FREE; 3]);
+        let (mut publishes, mut sent) = (vec![PublishSlot::FREE; 2], vec![Transmission::NONE; 40_000]);
+        let mut bytes = [vec![0; 40 * 48], vec![0; 2 * 48 + 47], vec![0; 40_000 * 48], vec![0; 3 * 48], vec![]];
+        let [call_payloads, reply_payloads, notify_payloads, held_payloads, publish_payloads] = &mut bytes;
+        let mut parts = Parts {
+            payload: 48,
+            calls: &mut calls,
+            call_payloads,
+            replies: &mut replies,
+            reply_payloads,
+            notifies: &mut notifies,
+            notify_payloads,
+            held: &mut held,
+            held_payloads,
+            publishes: &mut publishes,
+            publish_payloads,
+            sent: &mut sent,
+        };
+        let Parts { payload, calls, replies, notifies, held, publishes, sent, .. } = parts.lent();
+        assert_eq!((payload, calls.len(), replies.len(), notifies.len()), (48, 32, 2, 32_767));
+        assert_eq!((held.len(), publishes.len(), sent.len()), (3, 0, 32_767));
+        assert_eq!(fit(&mut [(); 3], &[], 0, MAX_SLOTS).len(), 3, "payloads of no bytes need no memory");
+    }
+
+    #[test]
+    fn a_payload_that_is_moved_stands_in_its_new_place() {
+        let mut payloads = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+        move_payload(&mut payloads, 3, 2, 0, 2);
+        assert_eq!(payloads, [6, 7, 2, 3, 4, 5, 6, 7, 8]);
+    }
+}

@@ -190,4 +190,13 @@ mod tests {
         assert_eq!(Instant::default().saturating_duration_since(end), Duration::ZERO);
         assert_eq!(Duration::from_secs(u64::MAX).as_micros_u32(), u32::MAX);
     }
+
+    #[test]
+    fn durations_are_those_of_core() {
+        let core = core::time::Duration::new(1, 234_567_891);
+        assert_eq!(Duration::from(core), Duration::from_micros(1_234_567));
+        assert_eq!(core::time::Duration::from(Duration::from_millis(1_500)), core::time::Duration::from_millis(1_500));
+        assert_eq!(Duration::from(core::time::Duration::MAX).as_micros(), u64::MAX);
+        assert_eq!(Duration::from_micros(1 << 32).as_micros_u32(), u32::MAX);
+    }
 }

@@ -223,7 +223,7 @@ impl Machine {
         self.config.schema_digest = digest;
     }
 
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "tokio", test))]
     pub(crate) const fn is_closing(&self) -> bool {
         matches!(self.listening, Listening::Closing)
     }

@@ -317,3 +317,35 @@ fn a_node_without_a_log_of_transmissions_ends_its_calls_all_the_same() {
 fn the_default_of_buffers_is_memory_without_content() {
     assert_eq!(std::format!("{:?}", <Buffers>::default()), std::format!("{:?}", <Buffers>::new()));
 }
+
+#[test]
+fn packets_become_short_where_only_short_ones_arrive() {
+    const PAYLOAD: usize = 500;
+    let storage = || Odd {
+        payload: PAYLOAD,
+        notifies: vec![NotifySlot::FREE; 32],
+        notify_payloads: vec![0; 32 * PAYLOAD],
+        held: vec![HeldSlot::FREE; 32],
+        held_payloads: vec![0; 32 * PAYLOAD],
+        sent: vec![Transmission::NONE; 64],
+        ..Odd::new()
+    };
+    let (mut a, mut b) = (odd(1, storage()), odd(2, storage()));
+    exchange(&mut a, &mut b, at(0), b"");
+    let mut lens = Vec::new();
+    for milli in 1..2_000 {
+        while a.notify(at(milli), 1, &[7; 60]).is_ok() {}
+        lens.clear();
+        for (index, frame) in (milli..).zip(out(&mut a, at(milli))) {
+            lens.push(frame.len());
+            if frame.len() < 200 || index % 3 == 0 {
+                take(&mut b, at(milli), vec![frame], b"");
+            }
+        }
+        while b.poll_notify().is_some() {}
+        let acks = out(&mut b, at(milli));
+        take(&mut a, at(milli), acks, b"");
+    }
+    // A short one and one to compare, each with its check.
+    assert!(lens.iter().all(|len| *len <= 324) && lens.iter().any(|len| *len > 130), "{lens:?}");
+}

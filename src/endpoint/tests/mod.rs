@@ -7,6 +7,7 @@ mod numbers;
 mod odd;
 mod others;
 mod roles;
+mod surface;
 
 use std::vec::Vec;
 

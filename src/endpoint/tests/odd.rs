@@ -244,6 +244,38 @@ fn a_round_trip_that_was_believed_too_short_is_learnt() {
 }
 
 #[test]
+fn a_round_trip_that_has_become_longer_is_learnt_though_no_ack_is_fresh() {
+    let (mut a, mut b) = connected();
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+    assert_eq!(talk(&mut a, &mut b, at(1)).len(), 1);
+    assert_eq!(a.round_trip(), Some(Duration::ZERO), "as fast as it gets");
+    let (mut to_a, mut to_b) = (Vec::<Due>::new(), Vec::<Due>::new());
+    let mut done = 0;
+    for milli in 2..20_000_u64 {
+        let now = at(milli);
+        if a.free_calls() == 2 && a.is_connected() {
+            a.call(now, 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+        }
+        // 20 ms each way, and what came in one turn is answered in the next: a millisecond is long for such nodes.
+        to_b.extend(frames(&mut a, now).into_iter().map(|frame| (milli + 20, frame)));
+        to_a.extend(frames(&mut b, now).into_iter().map(|frame| (milli + 20, frame)));
+        for frame in to_b.extract_if(.., |(due, _)| *due <= milli).map(|(_, frame)| frame).collect::<Vec<_>>() {
+            deliver(&mut b, now, &[frame]);
+        }
+        for frame in to_a.extract_if(.., |(due, _)| *due <= milli).map(|(_, frame)| frame).collect::<Vec<_>>() {
+            done += deliver(&mut a, now, &[frame]).len();
+        }
+        events(&mut a);
+        events(&mut b);
+    }
+    let (round_trip, retransmits) = (a.round_trip().unwrap(), a.stats().retransmits);
+    assert!(
+        round_trip >= Duration::from_millis(30) && retransmits < 300,
+        "{round_trip:?}: {done} calls, {retransmits}"
+    );
+}
+
+#[test]
 fn a_stale_call_cancels_no_other_call() {
     let mut a = node(1);
     let stale = a.call(at(0), 7, Semantics::AtMostOnce, TIMEOUT, b"").unwrap();
