@@ -351,3 +351,82 @@ fn a_request_that_has_arrived_is_not_sent_again() {
     assert_eq!(frames(&mut a, at(2_400)).len(), 0, "nothing is missing until it is time to ask for a sign of life");
     assert_eq!(a.stats().retransmits, 0);
 }
+
+/// Two nodes with a session and a measured round trip of six milliseconds, and the time.
+fn measured() -> (Node, Node, u64) {
+    let (mut a, mut b, mut now) = (node(1), node(2), 0);
+    for _ in 0..8 {
+        if a.is_connected() {
+            a.call(at(now), 7, Semantics::AtMostOnce, TIMEOUT, b"").unwrap();
+        }
+        while !a.is_idle() || !a.is_connected() {
+            let there = frames(&mut a, at(now));
+            deliver(&mut b, at(now + 3), &there);
+            let back = frames(&mut b, at(now + 3));
+            now += 6;
+            deliver(&mut a, at(now), &back);
+        }
+    }
+    for node in [&mut a, &mut b] {
+        assert_eq!(node.round_trip(), Some(Duration::from_millis(6)));
+        events(node);
+    }
+    (a, b, now)
+}
+
+#[test]
+fn a_ping_is_answered_at_once() {
+    let (mut a, mut b, now) = measured();
+    let now = at(now + 2_600);
+    let ping = frames(&mut a, now);
+    assert_eq!(ping.len(), 1);
+    deliver(&mut b, now, &ping);
+    assert_eq!(frames(&mut b, now).len(), 1);
+}
+
+#[test]
+fn a_repeated_request_brings_back_what_has_been_under_way_for_a_round_trip() {
+    for (later, is_repeated) in [(5_700, false), (5_900, true)] {
+        let (mut a, mut b, now) = measured();
+        let micros = |micros| at(now) + Duration::from_micros(micros);
+        a.call(micros(0), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
+        let request = frames(&mut a, micros(0));
+        deliver(&mut b, micros(0), &request);
+        assert_eq!(frames(&mut b, micros(0)).len(), 1, "the response, which is lost");
+        // Before b's own timer, which waits for 17/16 of a round trip: a's clock is ahead.
+        let repetition = frames(&mut a, micros(7_000));
+        deliver(&mut b, micros(later), &repetition);
+        frames(&mut b, micros(later));
+        assert_eq!(b.stats().retransmits, u32::from(is_repeated), "{later}");
+    }
+}
+
+#[test]
+fn a_request_says_how_long_its_caller_waits_if_that_is_not_long() {
+    for (timeout, told) in [(200, 200), (1_000, 992), (4_999, 4_864), (5_000, 4_864), (60_000, 4_864)] {
+        let (mut a, mut b) = connected();
+        a.call(at(1), 7, Semantics::AtMostOnce, Duration::from_millis(timeout), b"").unwrap();
+        let mut frame = frames(&mut a, at(1)).remove(0);
+        let Some(Message::Request { expires_at, .. }) = b.handle_frame(at(2), &mut frame).next(&mut b) else {
+            panic!()
+        };
+        assert_eq!(expires_at, at(2 + told), "{timeout}");
+    }
+}
+
+#[test]
+fn a_hello_that_may_not_be_answered_yet_is_answered_when_it_may() {
+    let config = Config { active: false, ..Config::new(Incarnation::random(1 << 32 | 1)) };
+    let mut b = Node::new(at(0), config, Buffers::new());
+    for stranger in 2..6 {
+        let greeting = frames(&mut node(stranger), at(0));
+        execute(&mut b, at(0), &greeting);
+        let answers = frames(&mut b, at(0)).len();
+        assert_eq!(answers, usize::from(stranger < 5), "three at once");
+    }
+    // 17/16 of half as much again as the round trip of 50 ms that is believed in.
+    let next = at(0) + Duration::from_micros(79_687);
+    assert_eq!(b.poll_timeout(), Some(next));
+    assert_eq!(frames(&mut b, next).len(), 1);
+    assert_eq!(b.poll_timeout(), None);
+}
