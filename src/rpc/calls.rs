@@ -135,7 +135,7 @@ impl CallsState {
 
     /// The next slot to send: again what was lost, or what is fresh.
     pub(crate) fn next_to_send(&self, again: bool) -> Option<u8> {
-        first(if again { self.again } else { self.fresh & !self.again })
+        first(if again { self.again } else { self.fresh })
     }
 
     /// The call in `slot` ends without a response.
@@ -453,8 +453,10 @@ impl<'a> Calls<'a> {
         });
     }
 
-    /// Invariants: sets and slots agree.
+    /// Invariants: sets and slots agree, and what is to be sent or delivered is in one set alone.
     pub(crate) fn check_invariants(&self) {
+        let CallsState { fresh, again, delivered, .. } = *self.state;
+        debug_assert_eq!(fresh & again | (fresh | again) & delivered, 0);
         for (slot, index) in self.slots.iter().take(MAX_SLOTS).zip(0_u8..) {
             let is_in = |set: u32| set & bit(index) != 0;
             debug_assert_eq!(is_in(self.state.used), slot.state != State::Free);

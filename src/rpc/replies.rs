@@ -324,8 +324,9 @@ impl<'a> Replies<'a> {
         matches!(slot.state, State::Responded | State::Refused(_)).then_some((index, slot))
     }
 
-    /// Invariants: sets and slots agree; nothing is sent that was not answered.
+    /// Invariants: sets and slots agree, what is to be sent is in one set alone, and was answered.
     pub(crate) fn check_invariants(&self) {
+        debug_assert_eq!(self.state.fresh & self.state.again, 0);
         for (slot, index) in self.slots.iter().take(MAX_SLOTS).zip(0_u8..) {
             let is_in = |set: u32| set & bit(index) != 0;
             debug_assert_eq!(is_in(self.state.used), slot.state != State::Idle);
@@ -339,7 +340,7 @@ impl<'a> Replies<'a> {
 impl RepliesState {
     /// The next slot to send: again what was lost, or what is fresh.
     pub(crate) fn next_to_send(&self, again: bool) -> Option<u8> {
-        first(if again { self.again } else { self.fresh & !self.again })
+        first(if again { self.again } else { self.fresh })
     }
 
     /// Nothing is to be sent or told any more.

@@ -6,6 +6,7 @@ mod memory;
 mod numbers;
 mod odd;
 mod others;
+mod packing;
 mod roles;
 mod surface;
 

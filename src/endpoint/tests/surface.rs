@@ -401,16 +401,21 @@ fn a_repeated_request_brings_back_what_has_been_under_way_for_a_round_trip() {
     }
 }
 
+/// Flags, number, ack, type, sequence, key and check.
+const REQUEST_LEN: usize = 1 + 1 + 1 + 1 + 1 + 2 + 4;
+
 #[test]
 fn a_request_says_how_long_its_caller_waits_if_that_is_not_long() {
-    for (timeout, told) in [(200, 200), (1_000, 992), (4_999, 4_864), (5_000, 4_864), (60_000, 4_864)] {
+    let times = [(200, 200), (1_000, 992), (4_863, 4_608), (4_864, 4_864), (4_999, 4_864), (60_000, 4_864)];
+    for (timeout, told) in times {
         let (mut a, mut b) = connected();
         a.call(at(1), 7, Semantics::AtMostOnce, Duration::from_millis(timeout), b"").unwrap();
         let mut frame = frames(&mut a, at(1)).remove(0);
-        let Some(Message::Request { expires_at, .. }) = b.handle_frame(at(2), &mut frame).next(&mut b) else {
-            panic!()
-        };
-        assert_eq!(expires_at, at(2 + told), "{timeout}");
+        // What the peer knows from the HELLO takes no byte.
+        let len = REQUEST_LEN + usize::from(timeout < 4_864);
+        let mut messages = b.handle_frame(at(2), &mut frame);
+        let Some(Message::Request { expires_at, .. }) = messages.next(&mut b) else { panic!() };
+        assert_eq!((expires_at, frame.len()), (at(2 + told), len), "{timeout}");
     }
 }
 
@@ -429,4 +434,50 @@ fn a_hello_that_may_not_be_answered_yet_is_answered_when_it_may() {
     assert_eq!(b.poll_timeout(), Some(next));
     assert_eq!(frames(&mut b, next).len(), 1);
     assert_eq!(b.poll_timeout(), None);
+}
+
+type Publisher = Endpoint<Buffers<48, 2, 2, 2, 1, 1, 10>>;
+
+fn publishers() -> (Publisher, Publisher) {
+    let (mut a, mut b) = (boot(1, Buffers::new()), boot(2, Buffers::new()));
+    tell(&mut a, &mut b, at(0));
+    (a, b)
+}
+
+#[test]
+fn a_publish_that_the_port_refused_goes_out_and_one_that_it_took_does_not_again() {
+    let (mut a, _) = publishers();
+    let mut buf = [0; 64];
+    a.publish(at(1), 7, b"news").unwrap();
+    let len = a.poll_transmit(at(1), &mut buf).unwrap();
+    a.handle_refused();
+    assert_eq!(a.poll_transmit(at(1), &mut buf), Some(len));
+    // It was taken, as the node is asked for more. What is refused now is a call alone.
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"call").unwrap();
+    let call = a.poll_transmit(at(1), &mut buf).unwrap();
+    a.handle_refused();
+    assert_eq!(a.poll_transmit(at(1), &mut buf), Some(call));
+    assert_eq!(a.poll_transmit(at(1), &mut buf), None);
+}
+
+#[test]
+fn a_node_that_could_publish_and_does_not_sends_no_acks_before_their_time() {
+    let (mut a, mut b): (Publisher, Publisher) = (boot(1, Buffers::new()), boot(2, Buffers::new()));
+    let mut buf = [0; 64];
+    // A frame takes a tenth of a second, so an ack waits for company for a while.
+    let mut now = 0;
+    while b.round_trip() != Some(Duration::from_millis(200)) {
+        while let Some(len) = a.poll_transmit(at(now), &mut buf) {
+            let _ = b.handle_frame(at(now + 100), &mut buf[..len]).next(&mut b);
+        }
+        while let Some(len) = b.poll_transmit(at(now + 100), &mut buf) {
+            let _ = a.handle_frame(at(now + 200), &mut buf[..len]).next(&mut a);
+        }
+        now += 200;
+        assert!(now < 5_000, "{:?}", b.round_trip());
+    }
+    a.call(at(now), 7, Semantics::AtMostOnce, TIMEOUT, b"").unwrap();
+    let len = a.poll_transmit(at(now), &mut buf).unwrap();
+    assert!(b.handle_frame(at(now + 100), &mut buf[..len]).next(&mut b).is_some());
+    assert_eq!(b.poll_transmit(at(now + 100), &mut buf), None);
 }

@@ -316,3 +316,75 @@ fn a_request_that_the_port_refused_was_not_sent() {
     fixture.calls().expire(DEADLINE, true);
     assert_eq!(fixture.ended(), Some((Reason::DeadlineExceeded, MAYBE)));
 }
+
+#[test]
+fn a_slot_whose_ending_nobody_has_heard_of_is_not_given_to_another_call() {
+    let (mut fixture, _) = Fixture::sent(Semantics::AtMostOnce);
+    fixture.calls().expire(DEADLINE, true);
+    assert_eq!((fixture.state.used(), fixture.calls().vacant(2)), (1, Ok(1)), "it drains");
+    fixture.send();
+    fixture.reply(1, REFUSED);
+    assert_eq!((fixture.state.used(), fixture.calls().vacant(2)), (1, Ok(1)), "it is still to be told of");
+    assert_eq!(fixture.ended(), Some((Reason::DeadlineExceeded, MAYBE)));
+    assert_eq!((fixture.state.used(), fixture.calls().vacant(2)), (0, Ok(0)));
+}
+
+#[test]
+fn a_call_that_was_never_sent_is_late_with_a_peer_and_unreachable_without() {
+    let expired = |is_dirty: bool, is_reachable: bool| {
+        let mut fixture = Fixture::new();
+        fixture.calls().begin_session(2, 8);
+        fixture.queued(Semantics::Idempotent);
+        if is_dirty {
+            fixture.send();
+            fixture.calls().end_session(Reason::PeerLost);
+        }
+        fixture.calls().expire(DEADLINE, is_reachable);
+        fixture.ended().unwrap()
+    };
+    assert_eq!(expired(false, false), (Reason::Unreachable, NO));
+    assert_eq!(expired(false, true), (Reason::DeadlineExceeded, NO));
+    assert_eq!(expired(true, false), (Reason::DeadlineExceeded, MAYBE), "it was sent in an earlier session");
+    assert_eq!(expired(true, true), (Reason::DeadlineExceeded, MAYBE));
+}
+
+#[test]
+fn a_call_is_cancelled_if_its_caller_and_its_server_say_so() {
+    let refused = |is_cancelled: bool, refusal: Refusal| {
+        let (mut fixture, call) = Fixture::sent(Semantics::AtMostOnce);
+        if is_cancelled {
+            fixture.calls().cancel(call);
+        }
+        fixture.reply(1, Reply::Refused(refusal));
+        fixture.ended().unwrap()
+    };
+    assert_eq!(refused(true, Refusal::Cancelled), (Reason::Cancelled, NO));
+    assert_eq!(refused(false, Refusal::Cancelled), (Reason::Refused(Refusal::Cancelled), NO));
+    assert_eq!(refused(true, Refusal::Busy), (Reason::Refused(Refusal::Busy), NO));
+}
+
+#[test]
+fn a_call_that_is_settled_leaves_what_is_known_of_others() {
+    let (mut fixture, first) = Fixture::sent(Semantics::AtMostOnce);
+    let second = fixture.queued(Semantics::AtMostOnce);
+    let name = fixture.send().remove(0);
+    fixture.calls().acked(name);
+    fixture.calls().acked(request(1));
+    assert!(!fixture.calls().needs(request(1), 0) && !fixture.calls().needs(name, 1), "both have arrived");
+    fixture.calls().cancel(first);
+    assert_eq!(fixture.send(), [cancel(1)]);
+    assert!(fixture.calls().needs(cancel(1), 2), "the peer does not have the cancel");
+    assert!(!fixture.calls().needs(name, 1), "and still has {second:?}");
+}
+
+#[test]
+fn a_repetition_is_one_whichever_session_was_the_first() {
+    let (mut fixture, call) = Fixture::sent(Semantics::Idempotent);
+    fixture.calls().repeat(request(1));
+    assert_eq!(fixture.calls().sent(0, 1), Some((request(1), true)));
+    fixture.calls().end_session(Reason::PeerLost);
+    fixture.calls().begin_session(2, 8);
+    assert_eq!(fixture.calls().sent(0, 0), Some((request(1), true)));
+    fixture.calls().cancel(call);
+    assert_eq!(fixture.calls().sent(0, 1), Some((cancel(1), false)), "it was never cancelled before");
+}

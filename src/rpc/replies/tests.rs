@@ -1,5 +1,7 @@
 //! The table of `PROTOCOL.md §10.3`.
 
+use std::vec::Vec;
+
 use super::*;
 use crate::storage::store;
 use crate::wire::said;
@@ -210,4 +212,49 @@ fn an_id_that_was_answered_never_names_a_later_request() {
         assert_eq!(fixture.respond(first, b"late"), Err(RespondError::Stale));
         fixture.respond(id, b"").unwrap();
     }
+}
+
+#[test]
+fn each_handler_is_told_once_that_nobody_waits_unless_it_has_answered() {
+    let mut fixture = Fixture::new();
+    let mut start = |slot| match fixture.replies().handle_request(slot, 1) {
+        Incoming::Execute(request) => request,
+        _ => panic!(),
+    };
+    let requests = [start(0), start(1)];
+    let told = |fixture: &mut Fixture| core::iter::from_fn(|| fixture.replies().poll_cancelled()).collect::<Vec<_>>();
+    for slot in [0, 1] {
+        assert_eq!(fixture.replies().handle_cancel(slot, 1), Incoming::News);
+    }
+    fixture.respond(requests[0], b"").unwrap();
+    assert_eq!(told(&mut fixture), [requests[1]]);
+    assert_eq!(told(&mut fixture), []);
+
+    let mut fixture = Fixture::new();
+    for slot in [0, 1] {
+        fixture.replies().handle_request(slot, 1);
+        fixture.replies().handle_cancel(slot, 1);
+    }
+    assert_eq!(told(&mut fixture).len(), 2);
+    fixture.replies().end_session();
+    let orphans: Vec<_> = core::iter::from_fn(|| fixture.replies().poll_orphaned()).collect();
+    assert_eq!((orphans.len(), fixture.replies().poll_orphaned()), (2, None));
+}
+
+#[test]
+fn a_reply_is_a_repetition_when_it_has_gone_out_before() {
+    let mut fixture = Fixture::new();
+    for slot in [0, 1] {
+        let Incoming::Execute(request) = fixture.replies().handle_request(slot, 1) else { panic!() };
+        fixture.replies().respond(request, 0).unwrap();
+    }
+    let reply = |slot| MessageId::Reply { slot, sequence: 1 };
+    assert_eq!(fixture.replies().sent(0, 5), Some((reply(0), false)));
+    assert_eq!(fixture.replies().sent(1, 5), Some((reply(1), false)));
+    fixture.replies().repeat(reply(0));
+    assert!(!fixture.replies().needs(reply(0), 5), "it waits to be sent again");
+    assert_eq!(fixture.replies().sent(0, 6), Some((reply(0), true)));
+    assert!(!fixture.replies().needs(reply(0), 5) && fixture.replies().needs(reply(0), 6));
+    fixture.replies().acked(reply(0));
+    assert!(!fixture.replies().needs(reply(0), 6));
 }
