@@ -2,6 +2,7 @@
 """Breaks the core in every way that cargo-mutants knows, and demands that a unit test fails or that the survivor is explained.
 
     tests/mutants/every.py [FILE…]   all of the core, or only these files; --jobs N at a time
+    tests/mutants/every.py --again   tries what survived the last run once more
     tests/mutants/every.py --report  judges the last run once more
 
 Survivors are explained in docs/mutants.md, a line each; what is listed there and is caught now is an error as well. It works on a copy
@@ -56,7 +57,7 @@ def fill(tree):
     (tree / "Cargo.toml").write_text(manifest)
 
 
-def run(files, jobs):
+def run(files, jobs, again):
     tree = WORK / "tree"
     fill(tree)
     environment = dict(os.environ, RUST_BACKTRACE="0", CARGO_INCREMENTAL="1")
@@ -69,7 +70,8 @@ def run(files, jobs):
     command = ["cargo", "mutants", "--config", WORK / "every.toml", "--jobs", str(jobs), "--timeout", "15", "--output", WORK]
     skips = [argument for test in SLOW for argument in ("--skip", test)]
     # What survives the quick tests is held against all.
-    for rest in (["--", "--lib", "--", *skips], ["--iterate", "--", "--lib"]):
+    quick, thorough = ["--", "--lib", "--", *skips], ["--iterate", "--", "--lib"]
+    for rest in [thorough] if again else [quick, thorough]:
         # 0 if all were caught, 2 if not, 3 if a test ran out of time, which counts as caught.
         if subprocess.run([*command, *rest], cwd=tree, env=environment).returncode not in (0, 2, 3):
             sys.exit("cargo-mutants did not come to an end")
@@ -116,10 +118,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", metavar="FILE")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--again", action="store_true")
     parser.add_argument("--report", action="store_true")
     arguments = parser.parse_args()
     if not arguments.report:
-        run(arguments.files, arguments.jobs)
+        run(arguments.files, arguments.jobs, arguments.again)
     judge()
 
 

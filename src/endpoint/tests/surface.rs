@@ -375,6 +375,35 @@ fn measured() -> (Node, Node, u64) {
 }
 
 #[test]
+fn a_message_that_does_not_fit_beside_an_ack_goes_without() {
+    let (mut a, mut b, now) = measured();
+    let now = at(now);
+    let next = |a: &mut Node| {
+        let sent = frames(a, now);
+        assert_eq!(sent.len(), 1);
+        sent
+    };
+    a.notify(now, 7, b"lost").unwrap();
+    next(&mut a);
+    let first = a.call(now, 7, Semantics::AtMostOnce, TIMEOUT, b"").unwrap();
+    execute(&mut b, now, &next(&mut a));
+    assert_eq!(next(&mut b)[0].len(), 1 + 1 + 1 + 1 + 4, "an ack that says what is missing");
+    // Three more come, so the next ack has a longer map. It waits for company.
+    a.notify(now, 7, b"early").unwrap();
+    execute(&mut b, now, &next(&mut a));
+    a.call(now, 7, Semantics::AtMostOnce, TIMEOUT, b"").unwrap();
+    execute(&mut b, now, &next(&mut a));
+    a.cancel(now, first);
+    execute(&mut b, now, &next(&mut a));
+    let call = b.call(now, 7, Semantics::AtMostOnce, Duration::from_secs(60), &[1; 48]).unwrap();
+    let request = next(&mut b);
+    assert_eq!(request[0].len(), REQUEST_LEN - 1 + 48, "without an ack");
+    deliver(&mut a, now, &request);
+    let response = frames(&mut a, now);
+    assert_eq!(deliver(&mut b, now, &response), [(call, vec![1; 48])]);
+}
+
+#[test]
 fn a_ping_is_answered_at_once() {
     let (mut a, mut b, now) = measured();
     let now = at(now + 2_600);
@@ -401,7 +430,7 @@ fn a_repeated_request_brings_back_what_has_been_under_way_for_a_round_trip() {
     }
 }
 
-/// Flags, number, ack, type, sequence, key and check.
+/// Flags, number, number of an ack, type, sequence, key and check.
 const REQUEST_LEN: usize = 1 + 1 + 1 + 1 + 1 + 2 + 4;
 
 #[test]

@@ -251,6 +251,12 @@ fn an_enum_of_many_variants_is_as_long_as_the_index_of_its_last_one() {
 }
 
 #[test]
+fn an_enum_is_as_long_as_its_longest_variant_wherever_that_stands() {
+    assert_eq!(max_len(<Result<u64, u8>>::SCHEMA), max_len(<Result<u8, u64>>::SCHEMA));
+    assert_eq!(max_len(<Result<u64, u8>>::SCHEMA), Some(1 + 10));
+}
+
+#[test]
 fn an_enum_with_a_variant_without_limit_has_none() {
     assert_eq!(max_len(<Result<u8, &str>>::SCHEMA), None);
 }
