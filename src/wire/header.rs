@@ -119,6 +119,12 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_packet_of_a_session_has_no_header() {
+        assert_eq!(Header::read(&mut Reader::new(&[0x18, 0, 0])), None);
+        assert_eq!(Header::read(&mut Reader::new(&[])), None);
+    }
+
+    #[test]
     fn a_bitmap_without_an_ack_is_refused() {
         assert_eq!(Header::read(&mut Reader::new(&[0x82, 0, 0])), None);
         assert_eq!(Header::read(&mut Reader::new(&[0x81, 0, 0])), None);

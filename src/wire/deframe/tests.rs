@@ -200,3 +200,13 @@ fn counters_do_not_wrap() {
     frames(&mut deframer, &[9, 1, 1, 1, 1, 1, 1, 1, 1, 0, 3, 1, 0]);
     assert_eq!(deframer.stats(), dropped(u32::MAX, u32::MAX));
 }
+
+#[test]
+#[cfg(feature = "blocking")]
+fn half_a_frame_can_be_forgotten() {
+    let mut deframer = Deframer::<16>::new();
+    assert_eq!(frames(&mut deframer, &[5, 1, 2]), [[]; 0]);
+    deframer.reset();
+    assert_eq!(frames(&mut deframer, &[3, 7, 8, 0]), [[7, 8]]);
+    assert_eq!(deframer.stats(), dropped(0, 0));
+}
