@@ -257,9 +257,11 @@ fn what_a_session_leaves_behind_does_not_reach_the_next_one() {
     // A crashes; what it notifies and publishes in its next life begins anew, at both ends.
     let mut again: Full = boot(3, Buffers::new());
     tell(&mut again, &mut b, at(10));
-    again.notify(at(11), 7, b"new").unwrap();
+    for payload in [&b"new"[..], b"newer", b"newest"] {
+        again.notify(at(11), 7, payload).unwrap();
+    }
     again.publish(at(11), 9, b"now").unwrap();
-    assert_eq!(tell(&mut again, &mut b, at(11)), [&b"new"[..], b"now"]);
+    assert_eq!(tell(&mut again, &mut b, at(11)), [&b"new"[..], b"newer", b"newest", b"now"]);
     // The peer's end of a's session is over as well, with what was under way.
     a.handle_timeout(at(20_000));
     let told: Vec<_> = core::iter::from_fn(|| a.poll_event()).collect();
@@ -509,4 +511,28 @@ fn a_node_that_could_publish_and_does_not_sends_no_acks_before_their_time() {
     let len = a.poll_transmit(at(now), &mut buf).unwrap();
     assert!(b.handle_frame(at(now + 100), &mut buf[..len]).next(&mut b).is_some());
     assert_eq!(b.poll_transmit(at(now + 100), &mut buf), None);
+}
+
+#[test]
+fn publishes_are_counted_anew_in_each_session_at_both_ends() {
+    type Speaker = Endpoint<Buffers<48, 2, 2, 2, 0, 1, 10>>;
+    type Hearer = Endpoint<Buffers<48, 2, 2, 2, 1, 0, 10>>;
+    let speaker = |entropy| -> Speaker { boot(entropy, Buffers::new()) };
+    let hearer = |entropy| -> Hearer { boot(entropy, Buffers::new()) };
+    let hear = |speaker: &mut Speaker, hearer: &mut Hearer, now| {
+        tell(speaker, hearer, now);
+        for _ in 0..3 {
+            speaker.publish(now, 7, b"news").unwrap();
+            let mut buf = [0; 64];
+            let len = speaker.poll_transmit(now, &mut buf).unwrap();
+            let message = hearer.handle_frame(now, &mut buf[..len]).next(hearer);
+            assert_eq!(message, Some(Message::Publish { key: 7, missed: 0, payload: b"news" }));
+        }
+    };
+    let (mut one, mut other) = (speaker(1), hearer(2));
+    hear(&mut one, &mut other, at(1));
+    let mut other = hearer(3);
+    hear(&mut one, &mut other, at(100));
+    let mut one = speaker(4);
+    hear(&mut one, &mut other, at(200));
 }
