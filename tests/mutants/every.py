@@ -70,8 +70,7 @@ def run(files, jobs, again):
     command = ["cargo", "mutants", "--config", WORK / "every.toml", "--jobs", str(jobs), "--timeout", "15", "--output", WORK]
     skips = [argument for test in SLOW for argument in ("--skip", test)]
     # What survives the quick tests is held against all.
-    quick, thorough = ["--", "--lib", "--", *skips], ["--iterate", "--", "--lib"]
-    for rest in [thorough] if again else [quick, thorough]:
+    for rest in ["--iterate"] * again + ["--", "--lib", "--", *skips], ["--iterate", "--", "--lib"]:
         # 0 if all were caught, 2 if not, 3 if a test ran out of time, which counts as caught.
         if subprocess.run([*command, *rest], cwd=tree, env=environment).returncode not in (0, 2, 3):
             sys.exit("cargo-mutants did not come to an end")
