@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_is_no_packet_of_a_session_has_no_header() {
-        assert_eq!(Header::read(&mut Reader::new(&[0x18, 0, 0])), None);
+        assert_eq!(Header::read(&mut Reader::new(&[0, 7])), None);
         assert_eq!(Header::read(&mut Reader::new(&[])), None);
     }
 
