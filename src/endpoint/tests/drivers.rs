@@ -26,7 +26,7 @@ fn a_notify_whose_turn_has_come_is_given_with_the_endpoint_in_hand() {
 #[test]
 fn a_node_that_is_opened_again_looks_for_its_peer_only_if_it_did_before() {
     for active in [true, false] {
-        let config = Config { active, ..Config::new(Incarnation::random(1 << 32 | 1)) };
+        let config = Config { active, ..config(1) };
         let mut a = Node::new(at(0), config, Buffers::new());
         frames(&mut a, at(0));
         a.close(at(1));

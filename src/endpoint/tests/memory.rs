@@ -58,10 +58,6 @@ impl Storage for Odd {
     }
 }
 
-fn odd(entropy: u64, storage: Odd) -> Endpoint<Odd> {
-    Endpoint::new(at(0), Config::new(Incarnation::random(entropy << 32 | entropy)), storage)
-}
-
 /// Takes all messages; answers requests with `answer`; returns payloads of requests, responses and notifies.
 fn take(node: &mut Endpoint<Odd>, now: Instant, frames: Vec<Vec<u8>>, answer: &[u8]) -> Vec<Vec<u8>> {
     let mut payloads = Vec::new();
@@ -102,7 +98,7 @@ fn exchange(a: &mut Endpoint<Odd>, b: &mut Endpoint<Odd>, now: Instant, answer: 
 
 #[test]
 fn a_call_in_a_slot_with_half_its_memory_keeps_its_payload() {
-    let (mut a, mut b) = (odd(1, Odd { call_payloads: vec![0; 48 + 10], ..Odd::new() }), odd(2, Odd::new()));
+    let (mut a, mut b) = (boot(1, Odd { call_payloads: vec![0; 48 + 10], ..Odd::new() }), boot(2, Odd::new()));
     exchange(&mut a, &mut b, at(0), b"");
     a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"first").unwrap();
     // Refused for want of memory, or sent as it was given.
@@ -113,7 +109,7 @@ fn a_call_in_a_slot_with_half_its_memory_keeps_its_payload() {
 
 #[test]
 fn a_response_without_memory_is_not_sent_as_an_empty_one() {
-    let (mut a, mut b) = (odd(1, Odd::new()), odd(2, Odd { reply_payloads: vec![0; 48], ..Odd::new() }));
+    let (mut a, mut b) = (boot(1, Odd::new()), boot(2, Odd { reply_payloads: vec![0; 48], ..Odd::new() }));
     exchange(&mut a, &mut b, at(0), b"");
     a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"1").unwrap();
     let _ = a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"2");
@@ -124,7 +120,7 @@ fn a_response_without_memory_is_not_sent_as_an_empty_one() {
 #[test]
 fn notifies_with_less_memory_than_slots_do_not_stop_for_ever() {
     let storage = Odd { notifies: vec![NotifySlot::FREE; 4], notify_payloads: vec![0; 96], ..Odd::new() };
-    let (mut a, mut b) = (odd(1, storage), odd(2, Odd::new()));
+    let (mut a, mut b) = (boot(1, storage), boot(2, Odd::new()));
     exchange(&mut a, &mut b, at(0), b"");
     for round in 1..10 {
         assert_eq!(a.notify(at(round), 1, b"notify"), Ok(()), "{round}");
@@ -136,7 +132,7 @@ fn notifies_with_less_memory_than_slots_do_not_stop_for_ever() {
 #[test]
 fn three_hundred_call_slots_do_not_panic() {
     let storage = Odd { calls: vec![CallSlot::FREE; 300], call_payloads: vec![0; 300 * 48], ..Odd::new() };
-    let (mut a, mut b) = (odd(1, storage), odd(2, Odd::new()));
+    let (mut a, mut b) = (boot(1, storage), boot(2, Odd::new()));
     exchange(&mut a, &mut b, at(0), b"");
     a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"1").unwrap();
     exchange(&mut a, &mut b, at(1), b"");
@@ -155,7 +151,7 @@ fn full_size_publishes_let_a_ping_go_every_64_packets() {
             publish_payloads: vec![0; payload],
             ..Odd::new()
         };
-        let (mut a, mut b) = (odd(1, storage()), odd(2, storage()));
+        let (mut a, mut b) = (boot(1, storage()), boot(2, storage()));
         exchange(&mut a, &mut b, at(0), b"");
         // 200 packets are under way at any time: B hears each 200 packets later, and its acks come at once.
         let mut line = std::collections::VecDeque::new();
@@ -229,7 +225,7 @@ fn a_notify_that_is_late_is_not_taken_for_a_later_one_however_many_fit_into_a_pa
         sent: vec![Transmission::NONE; SLOTS],
         ..Odd::new()
     };
-    let (mut a, mut b) = (odd(1, storage()), odd(2, storage()));
+    let (mut a, mut b) = (boot(1, storage()), boot(2, storage()));
     exchange(&mut a, &mut b, at(0), b"");
     let fill = |a: &mut Endpoint<Odd>| while a.notify(at(1), 1, b"").is_ok() {};
     let hear = |b: &mut Endpoint<Odd>, now, frames| {
@@ -270,7 +266,7 @@ fn second_copies_do_not_make_a_short_log_forget_what_is_under_way() {
     let config = |entropy: u64| Config {
         heartbeat: Duration::from_millis(50),
         initial_round_trip: Duration::from_millis(1),
-        ..Config::new(Incarnation::random(entropy << 32 | entropy))
+        ..config(entropy)
     };
     let mut caller = Short::new(at(0), config(1), Buffers::new());
     let mut server = Short::new(at(0), Config { second_copy: true, active: false, ..config(2) }, Buffers::new());
@@ -301,7 +297,7 @@ fn second_copies_do_not_make_a_short_log_forget_what_is_under_way() {
 
 #[test]
 fn a_node_without_a_log_of_transmissions_ends_its_calls_all_the_same() {
-    let (mut a, mut b) = (odd(1, Odd { sent: vec![], ..Odd::new() }), odd(2, Odd::new()));
+    let (mut a, mut b) = (boot(1, Odd { sent: vec![], ..Odd::new() }), boot(2, Odd::new()));
     exchange(&mut a, &mut b, at(0), b"");
     a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"abc").unwrap();
     assert_eq!(exchange(&mut a, &mut b, at(1), b"cba"), [b"abc", b"cba"]);
@@ -330,7 +326,7 @@ fn packets_become_short_where_only_short_ones_arrive() {
         sent: vec![Transmission::NONE; 64],
         ..Odd::new()
     };
-    let (mut a, mut b) = (odd(1, storage()), odd(2, storage()));
+    let (mut a, mut b) = (boot(1, storage()), boot(2, storage()));
     exchange(&mut a, &mut b, at(0), b"");
     let mut lens = Vec::new();
     for milli in 1..2_000 {

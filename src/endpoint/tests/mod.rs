@@ -9,11 +9,12 @@ mod others;
 mod packing;
 mod roles;
 mod surface;
+mod timing;
 
 use std::vec::Vec;
 
 use super::*;
-use crate::{Buffers, CallError, Executed, Incarnation, Message, Reason, SessionEnd};
+use crate::{Buffers, CallError, Executed, Incarnation, Message, Reason, SessionEnd, Storage};
 
 type Node = Endpoint<Buffers>;
 
@@ -23,8 +24,16 @@ fn at(millis: u64) -> Instant {
     Instant::from_micros(millis * 1_000)
 }
 
+fn config(entropy: u64) -> Config {
+    Config::new(Incarnation::random(entropy << 32 | entropy))
+}
+
+fn boot<S: Storage>(entropy: u64, storage: S) -> Endpoint<S> {
+    Endpoint::new(at(0), config(entropy), storage)
+}
+
 fn node(entropy: u64) -> Node {
-    Endpoint::new(at(0), Config::new(Incarnation::random(entropy << 32 | entropy)), Buffers::new())
+    boot(entropy, Buffers::new())
 }
 
 fn frames(node: &mut Node, now: Instant) -> Vec<Vec<u8>> {
@@ -147,8 +156,7 @@ fn a_ping_does_not_make_its_peer_repeat_what_is_under_way() {
 
 #[test]
 fn a_second_copy_replaces_a_lost_first_one_and_draws_no_ack_of_its_own() {
-    let config =
-        |entropy: u64| Config { second_copy: true, ..Config::new(Incarnation::random(entropy << 32 | entropy)) };
+    let config = |entropy: u64| Config { second_copy: true, ..config(entropy) };
     let pair = || {
         let mut pair = (1..=2).map(|entropy| Endpoint::new(at(0), config(entropy), Buffers::new()));
         let (mut a, mut b): (Node, Node) = (pair.next().unwrap(), pair.next().unwrap());
@@ -173,7 +181,7 @@ fn a_second_copy_replaces_a_lost_first_one_and_draws_no_ack_of_its_own() {
 
 #[test]
 fn there_is_no_second_copy_while_something_else_waits() {
-    let config = Config { second_copy: true, ..Config::new(Incarnation::random(1 << 32 | 1)) };
+    let config = Config { second_copy: true, ..config(1) };
     let (mut a, mut b): (Node, Node) = (Endpoint::new(at(0), config, Buffers::new()), node(2));
     talk(&mut a, &mut b, at(0));
     for _ in 0..2 {

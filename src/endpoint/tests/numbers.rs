@@ -5,7 +5,7 @@ use super::*;
 type Publisher = Endpoint<Buffers<48, 2, 2, 2, 1, 1, 10>>;
 
 fn publisher(entropy: u64) -> Publisher {
-    Endpoint::new(at(0), Config::new(Incarnation::random(entropy << 32 | entropy)), Buffers::new())
+    boot(entropy, Buffers::new())
 }
 
 fn outgoing<S: Storage>(node: &mut Endpoint<S>, now: Instant) -> Vec<Vec<u8>> {

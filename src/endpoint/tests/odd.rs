@@ -208,7 +208,7 @@ fn a_publish_after_two_thousand_million_packets_is_delivered() {
 #[test]
 fn a_round_trip_that_was_believed_too_short_is_learnt() {
     let config = |entropy: u64| {
-        let mut config = Config::new(Incarnation::random(entropy << 32 | entropy));
+        let mut config = config(entropy);
         config.initial_round_trip = Duration::from_millis(1);
         config
     };
@@ -348,7 +348,7 @@ fn a_token_is_not_given_twice() {
 
 #[test]
 fn a_node_that_believes_in_a_huge_round_trip_is_found_again() {
-    let mut config = Config::new(Incarnation::random(5 << 32 | 5));
+    let mut config = config(5);
     config.initial_round_trip = Duration::from_secs(3_600);
     let mut a = Node::new(at(0), config, Buffers::new());
     let mut b = node(2);
@@ -397,7 +397,7 @@ fn nothing_spins_with_odd_times() {
         (0, 1, 1 << 33),
     ] {
         let config = |entropy: u64| {
-            let mut config = Config::new(Incarnation::random(entropy << 32 | entropy));
+            let mut config = config(entropy);
             config.lease = Duration::from_micros(lease);
             config.heartbeat = Duration::from_micros(heartbeat);
             config.initial_round_trip = Duration::from_micros(initial);
@@ -450,7 +450,7 @@ fn a_packet_number_out_of_reach_is_dropped_and_changes_nothing() {
 /// Timers count in 32 bits of microseconds: 71 minutes.
 #[test]
 fn a_lease_longer_than_timers_can_count_ends_all_the_same() {
-    let config = Config { lease: Duration::from_secs(7_200), ..Config::new(Incarnation::random(1 << 32 | 1)) };
+    let config = Config { lease: Duration::from_secs(7_200), ..config(1) };
     let mut a = Endpoint::new(at(0), config, Buffers::new());
     let mut b = node(2);
     talk(&mut a, &mut b, at(0));

@@ -11,8 +11,7 @@ const SMALL: usize = 68 + 4;
 /// How long the packets are in which so many calls, responses and notifies of so many bytes go out, and in which they go
 /// again when all are lost.
 fn lens([calls, responses, notifies]: [(usize, usize); 3]) -> [Vec<usize>; 2] {
-    let [mut a, mut b] = [1, 2]
-        .map(|entropy| Long::new(at(0), Config::new(Incarnation::random(entropy << 32 | entropy)), Buffers::new()));
+    let [mut a, mut b]: [Long; 2] = [1, 2].map(|entropy| boot(entropy, Buffers::new()));
     let talk = |a: &mut Long, b: &mut Long| {
         let mut buf = [0; 300];
         for _ in 0..20 {

@@ -1,7 +1,6 @@
 //! Nodes that have no memory for a part of the protocol, nor the code for it.
 
 use super::*;
-use crate::Storage;
 
 type Client = Buffers<48, 2, 0, 0, 0, 0, 4>;
 type Server = Buffers<48, 0, 2, 0, 0, 0, 4>;
@@ -12,10 +11,6 @@ struct Told {
     requests: usize,
     responses: Vec<Vec<u8>>,
     one_way: usize,
-}
-
-fn boot<S: Storage>(entropy: u64, storage: S) -> Endpoint<S> {
-    Endpoint::new(at(0), Config::new(Incarnation::random(entropy << 32 | entropy)), storage)
 }
 
 fn pass<A: Storage, B: Storage>(from: &mut Endpoint<A>, to: &mut Endpoint<B>, now: Instant, told: &mut Told) -> bool {
