@@ -12,10 +12,10 @@ use super::context::{At, Context, Doom};
 use super::diagram::Fate;
 use super::frame::{Kind, ack_len, decode_cobs, kind};
 use super::ledger::Place;
-use super::limits::{MANY_FRAMES, Rate};
+use super::limits::{MANY_FRAMES, MANY_PACKETS, MANY_WAKES, Rate};
 use super::link::{Link, Offer};
 use super::rng::Rng;
-use super::scenario::Plan;
+use super::scenario::{Entropy, Plan};
 use super::server::Server;
 use super::sizes::Parts;
 use super::trace::Sent;
@@ -47,6 +47,8 @@ pub struct Driver {
     /// When the last of them was fed.
     fed_at: u64,
     initial_round_trip: u64,
+    /// Until when it is deaf and mute, because it has nothing to tell its lives apart, whatever its clock does.
+    pub quiet_until: u64,
     /// When the endpoint asked to be driven, in the world's time, and when the port may take a frame again.
     wake_at: Option<u64>,
     retry_at: Option<u64>,
@@ -76,10 +78,12 @@ impl Driver {
             accepted: HashSet::new(),
             fed_at: at.now.as_micros(),
             initial_round_trip: plan.initial_round_trip,
+            quiet_until: at.time + if let Entropy::Nothing { quiet } = plan.entropy { quiet * 21 / 20 } else { 0 },
             wake_at: Some(at.time),
             retry_at: None,
-            wakes: Rate::default(),
-            sending: Rate::default(),
+            wakes: Rate::at_most(MANY_WAKES),
+            // Of a packet with messages there may be a second copy.
+            sending: Rate::at_most(if plan.second_copy { 2 * MANY_PACKETS } else { MANY_PACKETS }),
         }
     }
 

@@ -286,7 +286,9 @@ impl World {
             let end = node.up.as_ref().and_then(|up| up.client.last_end);
             let Some((at, SessionEnd::PeerLost)) = end.filter(|(at, _)| *at > calm_at) else { continue };
             self.shared.ledger.tally.healed_by_lease += 1;
-            if !is_slow && node.plan.lease > self.scenario.round_trips(20) {
+            let quiet_until = self.nodes[1 - node.index].up.as_ref().map_or(0, |peer| peer.quiet_until);
+            let is_heard = at > quiet_until + self.scenario.round_trips(3);
+            if !is_slow && is_heard && node.plan.lease > self.scenario.round_trips(20) {
                 let name = NAMES[node.index];
                 let waited = at - calm_at;
                 self.shared.ledger.broken(format!("{name} held a dead session for {waited} µs after the faults ended"));
