@@ -351,6 +351,6 @@ fn handle(node: &mut Node, now: Instant, message: Message<'_>) -> Handled {
 
 /// A value as it would be sent.
 pub(super) fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut room = [0; 256];
+    let mut room = [0; 1_024];
     postcard::to_slice(value, &mut room).expect("room").to_vec()
 }
