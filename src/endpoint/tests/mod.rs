@@ -17,6 +17,8 @@ use super::*;
 use crate::{Buffers, CallError, Executed, Incarnation, Message, Reason, SessionEnd, Storage};
 
 type Node = Endpoint<Buffers>;
+/// With memory for publishes as well.
+type Full = Endpoint<Buffers<48, 2, 2, 2, 1, 1, 10>>;
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 

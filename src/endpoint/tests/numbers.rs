@@ -2,9 +2,7 @@
 
 use super::*;
 
-type Publisher = Endpoint<Buffers<48, 2, 2, 2, 1, 1, 10>>;
-
-fn publisher(entropy: u64) -> Publisher {
+fn publisher(entropy: u64) -> Full {
     boot(entropy, Buffers::new())
 }
 
@@ -45,7 +43,7 @@ fn exchange<S: Storage, T: Storage>(a: &mut Endpoint<S>, b: &mut Endpoint<T>, no
 }
 
 /// Publishes `count` times into the void, each in a packet of its own.
-fn shout(node: &mut Publisher, now: Instant, count: usize) -> usize {
+fn shout(node: &mut Full, now: Instant, count: usize) -> usize {
     let mut sent = 0;
     for _ in 0..count {
         node.publish(now, 1, b"data").unwrap();

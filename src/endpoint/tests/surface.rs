@@ -4,9 +4,6 @@ use super::*;
 use crate::wire::{Deframer, MIN_FRAME};
 use crate::{Refusal, frame_len};
 
-/// A node with memory for everything.
-type Full = Endpoint<Buffers<48, 2, 2, 2, 1, 1, 10>>;
-
 /// Lets both talk until neither has anything to say; what the second was notified of and told by publishes.
 fn tell<A: Storage, B: Storage>(a: &mut Endpoint<A>, b: &mut Endpoint<B>, now: Instant) -> Vec<Vec<u8>> {
     fn pass<A: Storage, B: Storage>(
@@ -216,8 +213,8 @@ fn what_is_too_long_for_the_peer_is_given_up_when_it_is_met() {
 
 #[test]
 fn what_a_session_leaves_behind_does_not_reach_the_next_one() {
-    type Full = Endpoint<Buffers<48, 2, 2, 4, 4, 1, 10>>;
-    let [mut a, mut b]: [Full; 2] = [1, 2].map(|entropy| boot(entropy, Buffers::new()));
+    type Roomy = Endpoint<Buffers<48, 2, 2, 4, 4, 1, 10>>;
+    let [mut a, mut b]: [Roomy; 2] = [1, 2].map(|entropy| boot(entropy, Buffers::new()));
     tell(&mut a, &mut b, at(0));
     a.notify(at(1), 7, b"one").unwrap();
     a.notify(at(1), 7, b"two").unwrap();
@@ -234,7 +231,7 @@ fn what_a_session_leaves_behind_does_not_reach_the_next_one() {
         assert_eq!(a.poll_transmit(at(milli), &mut buf).map(|_| ()), Some(()), "lost");
     }
     // A crashes; what it notifies and publishes in its next life begins anew, at both ends.
-    let mut again: Full = boot(3, Buffers::new());
+    let mut again: Roomy = boot(3, Buffers::new());
     tell(&mut again, &mut b, at(10));
     for payload in [&b"new"[..], b"newer", b"newest"] {
         again.notify(at(11), 7, payload).unwrap();

@@ -167,7 +167,6 @@ fn a_hello_that_may_not_be_answered_yet_is_answered_when_it_may() {
 
 #[test]
 fn a_node_that_could_publish_and_does_not_sends_no_acks_before_their_time() {
-    type Full = Endpoint<Buffers<48, 2, 2, 2, 1, 1, 10>>;
     let (mut a, mut b): (Full, Full) = (boot(1, Buffers::new()), boot(2, Buffers::new()));
     let mut buf = [0; 64];
     // A frame takes a tenth of a second, so an ack waits for company for a while.
