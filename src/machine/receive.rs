@@ -340,7 +340,9 @@ impl Machine {
             self.round_trip.learn(sample);
         }
         self.received.peer_has(ack.largest);
-        self.repeat_lost(storage);
+        if self.has_waited_for_acks(storage) {
+            self.repeat_lost(storage);
+        }
     }
 
     /// A frame came that cannot be read: garbled, or the peer holds another session (`PROTOCOL.md §8.5`).

@@ -112,15 +112,20 @@ impl Machine {
             self.suspect_since = None;
             self.owed.add(Answer::Challenge);
         }
-        self.repeat_lost(storage);
-        self.probe(storage);
+        if self.has_waited_for_acks(storage) {
+            self.repeat_lost(storage);
+            self.probe(storage);
+        }
+    }
+
+    /// Whether any packet has waited for its ack for a round trip. No timer of one that has not is over.
+    pub(super) fn has_waited_for_acks<S: Storage>(&self, storage: &mut S) -> bool {
+        let oldest = self.sent.oldest(storage.lent().sent);
+        oldest.is_some_and(|oldest| oldest.is_over(self.now.stamp(), self.round_trip.micros()))
     }
 
     /// Sends again what is lost: a later packet was acknowledged and the reordering window is over.
     pub(super) fn repeat_lost<S: Storage>(&mut self, storage: &mut S) {
-        if self.sent.oldest_below(storage.lent().sent).is_none() {
-            return;
-        }
         let age = self.patient(self.round_trip.lost_micros());
         let has_any = self.sent.repeat_lost(&mut self.out.with(storage), self.now.stamp(), age);
         self.repeated(has_any);
@@ -133,7 +138,7 @@ impl Machine {
 
     /// Sends again what has waited too long for its ack, unless something else goes out that will tell.
     fn probe<S: Storage>(&mut self, storage: &mut S) {
-        if !self.sent.is_empty() && !self.can_send(storage) && self.repeat_older_than(storage, self.probe_interval()) {
+        if !self.can_send(storage) && self.repeat_older_than(storage, self.probe_interval()) {
             count(&mut self.stats.probes);
             tell(Story::Probe { repetition: self.unanswered });
         }

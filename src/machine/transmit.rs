@@ -3,13 +3,13 @@
 use super::outgoing::{Outgoing, Ping, adapts};
 use super::{LastFrame, Listening, Machine};
 use crate::recovery::{MessageId, Outbox};
-use crate::session::{Answer, Session};
+use crate::session::Answer;
 use crate::stats::{count, uncount};
 use crate::storage::Storage;
 use crate::story::{Story, tell};
 use crate::time::Instant;
 use crate::wire::{
-    CHECK_LEN, Header, MAX_MESSAGES, MAX_NOTIFY_WINDOW, MessageWriter, OutMessage, PacketNumber, VERSION,
+    CHECK_LEN, Header, MAX_MESSAGES, MAX_NOTIFY_WINDOW, MessageWriter, OutMessage, PacketNumber, Seed, VERSION,
     VersionRefusal, Writer, packet_len, plain_check, time_to_live,
 };
 
@@ -134,13 +134,13 @@ impl Machine {
 
     /// The last packet of a session that this node closed.
     fn write_close(&mut self, buf: &mut [u8]) -> Option<usize> {
-        let session = *self.handshake.session()?;
+        let seed = self.handshake.session()?.send;
         let mut writer = Writer::new(buf);
         let number = self.sent.next();
         Header { number: number.low, number_len: self.sent.next_len(), ack: None }.write(&mut writer);
         let end = writer.len().wrapping_add(writer.room());
         MessageWriter::new(&mut writer, end).push(&OutMessage::close());
-        let len = seal(&session, number, None, &mut writer)?;
+        let len = seal(seed, number, None, &mut writer)?;
         self.sent.packet_sent(false);
         self.listening = Listening::Closed;
         self.last = LastFrame::Close;
@@ -150,7 +150,7 @@ impl Machine {
     /// A packet in the session, if there is anything to say.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn write_packet<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8], is_copy: bool) -> Option<usize> {
-        let session = *self.handshake.session()?;
+        let seed = self.handshake.session()?.send;
         let is_ack_due = self.received.is_ack_due(self.now.stamp(), &self.round_trip);
         let has_messages = self.can_send(storage) || S::PUBLISH > 0 && self.out.publishes.has_waiting();
         if !is_ack_due && !has_messages {
@@ -173,7 +173,7 @@ impl Machine {
         if packed.messages == 0 && ack.is_none() {
             return None;
         }
-        let len = seal(&session, number, ack.map(|ack| ack.largest), &mut writer)?;
+        let len = seal(seed, number, ack.map(|ack| ack.largest), &mut writer)?;
         self.sent.packet_sent(packed.is_eliciting);
         if ack.is_none() {
             self.received.ack_left_out();
@@ -289,8 +289,8 @@ impl Machine {
 }
 
 /// Appends the check; returns the length of the frame.
-fn seal(session: &Session, number: PacketNumber, acked: Option<u32>, writer: &mut Writer<'_>) -> Option<usize> {
-    let check = session.send.check(number, acked, writer.written());
+fn seal(seed: Seed, number: PacketNumber, acked: Option<u32>, writer: &mut Writer<'_>) -> Option<usize> {
+    let check = seed.check(number, acked, writer.written());
     writer.u32(check);
     writer.fits().then(|| writer.len())
 }

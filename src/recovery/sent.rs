@@ -109,8 +109,7 @@ impl Sent {
     }
 
     /// Whether the log can take one more transmission: it has room, or its oldest one matters no more.
-    pub(crate) fn has_room(&mut self, out: &mut impl Outbox) -> bool {
-        self.trim(out.log());
+    pub(crate) fn has_room(&self, out: &mut impl Outbox) -> bool {
         if usize::from(self.len) < out.log().len() {
             return true;
         }
@@ -126,6 +125,7 @@ impl Sent {
         // Without memory there is no oldest one.
         if usize::from(self.len) >= log.len().max(1) {
             self.forget_oldest(log.len());
+            self.trim(log);
         }
         let index = self.index(log.len(), self.len);
         if let Some(entry) = log.get_mut(index) {
@@ -188,6 +188,7 @@ impl Sent {
                 }
             }
         }
+        self.trim(out.log());
         let is_usable = is_anything_welcome && matches!(sample, Some(Sample::Exactly(_)));
         (has_acked, sample.filter(|_| is_news && (ack.fresh || is_usable)))
     }
@@ -211,6 +212,7 @@ impl Sent {
                 has_any |= repeat(out, message, number);
             }
         }
+        self.trim(out.log());
         has_any
     }
 
@@ -248,14 +250,18 @@ impl Sent {
         }
     }
 
+    /// When the oldest packet went out that is not settled.
+    pub(crate) fn oldest(&self, log: &mut [Transmission]) -> Option<Stamp> {
+        self.entry(log, 0).map(|oldest| oldest.at)
+    }
+
     /// When the oldest packet below an acknowledged one went out.
-    pub(crate) fn oldest_below(&mut self, log: &mut [Transmission]) -> Option<Stamp> {
-        self.trim(log);
+    pub(crate) fn oldest_below(&self, log: &mut [Transmission]) -> Option<Stamp> {
         self.entry(log, 0).filter(|oldest| distance(oldest.number, self.base) > 0).map(|oldest| oldest.at)
     }
 
     /// When the oldest transmission went out that is still needed.
-    pub(crate) fn oldest_needed(&mut self, out: &mut impl Outbox) -> Option<Stamp> {
+    pub(crate) fn oldest_needed(&self, out: &mut impl Outbox) -> Option<Stamp> {
         for offset in 0..self.len {
             let Transmission { number, at, message } = self.entry(out.log(), offset)?;
             if let Some(message) = message
@@ -312,12 +318,14 @@ impl Sent {
         log.iter_mut().skip(usize::from(self.len)).for_each(|entry| *entry = Transmission::NONE);
     }
 
-    /// Invariants: base ≤ next, the ring is inside its memory, numbers ascend and are below next.
+    /// Invariants: base ≤ next, the ring is inside its memory, the oldest entry is not settled, numbers ascend and are
+    /// below next.
     pub(crate) fn check_invariants(&self, log: &mut [Transmission]) {
         debug_assert!(distance(self.base, self.next.low) >= 0);
         debug_assert!(usize::from(self.len) <= log.len());
         debug_assert!(usize::from(self.head) < log.len().max(1));
         if cfg!(debug_assertions) {
+            debug_assert!(self.entry(log, 0).is_none_or(|oldest| oldest.message.is_some()));
             let mut last = None;
             for offset in 0..self.len {
                 let number = self.entry(log, offset).map(|entry| entry.number);

@@ -2,6 +2,8 @@
 
 use core::cell::Cell;
 
+use super::cobs::IS_WORDWISE;
+
 /// Takes values off the front of a packet. Behind the end there are zeros, and [`Self::is_sound`] says no.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
@@ -60,6 +62,10 @@ impl<'a> Reader<'a> {
     /// A little-endian number of `len` bytes, at most 4.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn uint(&mut self, len: usize) -> u32 {
+        if IS_WORDWISE && let Some(word) = self.rest.first_chunk() {
+            self.rest = self.rest.get(len..).unwrap_or_default();
+            return u32::from_le_bytes(*word) & low_bytes(len);
+        }
         let mut value = 0;
         for place in 0..len as u32 {
             value |= u32::from(self.u8()).wrapping_shl(8 * place);
@@ -145,6 +151,12 @@ impl<'a> Writer<'a> {
     /// The low `len` bytes of `value`.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn uint(&mut self, mut value: u32, len: usize) {
+        if IS_WORDWISE && let Some(word) = self.buf.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
+            // What stands behind is written later, or not at all.
+            *word = value.to_le_bytes();
+            self.len = self.len.wrapping_add(len);
+            return;
+        }
         for _ in 0..len {
             self.u8(value as u8);
             value >>= 8;
@@ -175,6 +187,11 @@ impl<'a> Writer<'a> {
             *byte = change(*byte);
         }
     }
+}
+
+/// A mask for the low `len` bytes, at most 4.
+const fn low_bytes(len: usize) -> u32 {
+    (1_u64 << (8 * (len as u32 & 7))).wrapping_sub(1) as u32
 }
 
 /// Bytes of the varint for a length.
