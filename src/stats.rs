@@ -76,6 +76,7 @@ impl Dropped {
 
 /// Counts one more.
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+#[cfg_attr(target_pointer_width = "64", inline)]
 pub(crate) fn count(counter: &mut u32) {
     *counter = counter.saturating_add(1);
 }

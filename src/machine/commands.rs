@@ -53,6 +53,7 @@ impl Machine {
 
     /// A vacant slot for a call and the room for its payload.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn call_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -67,6 +68,7 @@ impl Machine {
     }
 
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn call<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -90,6 +92,7 @@ impl Machine {
 
     /// The room for the response to `request`.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn response_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -104,6 +107,7 @@ impl Machine {
     }
 
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn respond<S: Storage>(
         &mut self,
         storage: &mut S,

@@ -166,6 +166,7 @@ impl Machine {
     }
 
     /// Takes note of the time. A clock that runs backwards is clamped.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     fn advance(&mut self, now: Instant) {
         self.is_clamped = now < self.now;
         self.now = self.now.max(now);
@@ -195,17 +196,18 @@ impl Machine {
         if let Some(version) = self.happened.version.take() {
             return Some(Event::VersionRefused { version });
         }
-        if S::REPLIES > 0
-            && let Some(request) = self.replies(storage).poll_orphaned()
+        let has_untold = S::REPLIES > 0 && self.out.replies.has_untold();
+        if has_untold && let Some(request) = self.replies(storage).poll_orphaned()
         {
             return Some(Event::Orphaned { request });
         }
         if S::CALLS > 0
+            && self.out.calls.has_ended()
             && let Some((call, error)) = self.calls(storage).poll_ended()
         {
             return Some(Event::CallFailed { call, error });
         }
-        if S::REPLIES == 0 {
+        if !has_untold {
             return None;
         }
         self.replies(storage).poll_cancelled().map(|request| Event::CancelRequested { request })
@@ -240,10 +242,12 @@ impl Machine {
     }
 
     /// Tells sessions of this node apart; `None` without one.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     fn session_id(&self) -> Option<u32> {
         self.handshake.session().filter(|_| self.is_connected()).map(|session| session.id)
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) const fn is_connected(&self) -> bool {
         self.handshake.session().is_some() && matches!(self.listening, Listening::Yes)
     }

@@ -4,7 +4,7 @@ use crate::oneway::{Notifies, NotifiesState, Publishes, PublishesState};
 use crate::recovery::{MessageId, Outbox, Sizes, Transmission};
 use crate::rpc::{Calls, CallsState, Replies, RepliesState};
 use crate::storage::{Parts, Storage};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::wire::OutMessage;
 
 /// A PING: asks the peer for a sign of life.
@@ -117,6 +117,7 @@ impl<'a, S: Storage> Outgoing<'a, S> {
     }
 
     /// The message to send next: what was lost before what is fresh, answers before questions.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(super) fn next(&mut self, window: u16) -> Option<Waiting> {
         for again in [true, false] {
             if S::REPLIES > 0
@@ -138,8 +139,9 @@ impl<'a, S: Storage> Outgoing<'a, S> {
         None
     }
 
-    /// What it says. `default` is the time to live that a request need not tell.
-    pub(super) fn message(&mut self, waiting: Waiting, now: Instant, default: Duration) -> Option<OutMessage<'_>> {
+    /// What it says. `default` is the time to live that a request need not tell, as it is told.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    pub(super) fn message(&mut self, waiting: Waiting, now: Instant, default: u8) -> Option<OutMessage<'_>> {
         match waiting {
             Waiting::Call(slot) if S::CALLS > 0 => self.calls().into_message(slot, now, default),
             Waiting::Reply(slot) if S::REPLIES > 0 => self.replies().into_message(slot),
@@ -149,6 +151,7 @@ impl<'a, S: Storage> Outgoing<'a, S> {
     }
 
     /// It goes out in packet `number`; says how to name it, and whether it had been sent before.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(super) fn sent(&mut self, waiting: Waiting, number: u32) -> Option<(MessageId, bool)> {
         match waiting {
             Waiting::Call(slot) if S::CALLS > 0 => self.calls().sent(slot, number),
@@ -200,6 +203,7 @@ impl<S: Storage> Outbox for Outgoing<'_, S> {
         }
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn acked(&mut self, message: MessageId) {
         match message {
             MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls().acked(message),

@@ -293,6 +293,7 @@ impl Machine {
 
     /// Restores the numbers of a packet and checks it: under the session, else under the one that may come next.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn open(&self, mut header: Header, packet: &[u8], check: u32) -> Option<Opened> {
         if let Some(session) = self.handshake.session() {
             let number = restore(header.number, header.number_len, self.received.next());
@@ -317,6 +318,7 @@ impl Machine {
     }
 
     /// A packet that proves the peer alive now.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     fn heard(&mut self) {
         self.heard_at = self.now.stamp();
         self.suspect_since = None;
@@ -328,6 +330,7 @@ impl Machine {
     }
 
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn handle_ack<S: Storage>(&mut self, storage: &mut S, ack: &AckField) {
         // What both sides believe may be so far off that no ack is ever fresh. Then a sample that is too long is
         // better than none.
@@ -366,6 +369,7 @@ impl Machine {
 
     /// One message of a packet, taken by the application.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn deliver<'f, S: Storage>(
         &mut self,
         storage: &mut S,
@@ -434,6 +438,7 @@ impl Machine {
     }
 
     /// All messages of a packet were taken.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn packet_taken<S: Storage>(&mut self, storage: &mut S, packet: &OpenPacket) {
         let now = self.now.stamp();
         let is_repetition = packet.has_repeated && !packet.has_news;
@@ -449,6 +454,7 @@ impl Machine {
     }
 
     /// The time to live of a request of the peer.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     fn time_to_live(&self, told: Option<u8>) -> Duration {
         let default = self.handshake.session().map_or(0, |session| session.peer.offer.time_to_live);
         time_to_live::decode(told.unwrap_or(default))
@@ -466,6 +472,7 @@ impl From<Incoming> for Delivered<'_> {
 }
 
 /// Reads a packet as a whole before any of it is believed. `None` if it breaks the rules.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn check_messages<S: Storage>(mut messages: WireMessages<'_>, storage: &mut S) -> Option<Contents> {
     let mut contents = Contents { is_empty: true, is_eliciting: false };
     while let Some(message) = messages.next() {

@@ -19,7 +19,7 @@ const MIN_HELLO_INTERVAL: u32 = 10_000;
 impl Machine {
     pub(crate) fn handle_timeout<S: Storage>(&mut self, storage: &mut S, now: Instant) {
         self.advance(now);
-        if S::CALLS > 0 {
+        if S::CALLS > 0 && self.out.calls.has_used() {
             let (now, is_reachable) = (self.now, self.is_connected());
             self.calls(storage).expire(now, is_reachable);
         }
@@ -160,6 +160,7 @@ impl Machine {
     /// How long an ack is waited for. It does not grow with losses, which on a wire of one's own do not mean load;
     /// only when nothing new was acknowledged for long it doubles each time: the peer is gone, or the round trip is
     /// much longer than was measured and the log forgets packets before their acks come.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     fn probe_interval(&self) -> u32 {
         let interval = self.round_trip.probe_micros();
         let mut stretched = interval;
@@ -173,6 +174,7 @@ impl Machine {
     }
 
     /// `micros`, but no less than the probe interval once that grows.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     fn patient(&self, micros: u32) -> u32 {
         if self.unanswered > PATIENCE { micros.max(self.probe_interval()) } else { micros }
     }
@@ -191,6 +193,7 @@ impl Machine {
     }
 
     /// How often frames of a peer may draw a HELLO in the long run (`PROTOCOL.md §8.5`).
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(super) fn hello_interval(&self) -> u32 {
         self.round_trip.probe_micros().min(self.config.heartbeat).max(MIN_HELLO_INTERVAL)
     }

@@ -10,7 +10,7 @@ use crate::story::{Story, tell};
 use crate::time::Instant;
 use crate::wire::{
     CHECK_LEN, Header, MAX_MESSAGES, MAX_NOTIFY_WINDOW, MessageWriter, OutMessage, PacketNumber, Seed, VERSION,
-    VersionRefusal, Writer, packet_len, plain_check, time_to_live,
+    VersionRefusal, Writer, packet_len, plain_check,
 };
 
 /// When all that waits is small, it goes in packets of about this many bytes: eight small calls in one packet would
@@ -29,7 +29,7 @@ impl Machine {
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn poll_transmit<S: Storage>(&mut self, storage: &mut S, now: Instant, buf: &mut [u8]) -> Option<usize> {
         self.handle_timeout(storage, now);
-        if S::PUBLISH > 0 {
+        if S::PUBLISH > 0 && self.out.publishes.has_sent() {
             self.publishes(storage).last_was_taken();
         }
         let is_copy = matches!(self.last, LastFrame::Packet { may_be_copied: true, .. }) && !self.can_send(storage);
@@ -91,11 +91,16 @@ impl Machine {
 
     /// Whether a message that asks for an ack can go out now.
     pub(super) fn can_send<S: Storage>(&mut self, storage: &mut S) -> bool {
-        let is_waiting = self.out.has_waiting::<S>(self.window()) || self.out.ping == Ping::Queued;
-        is_waiting && self.sent.has_room(&mut self.out.with(storage))
+        self.wants_to_send::<S>() && self.sent.has_room(&mut self.out.with(storage))
+    }
+
+    /// Whether a message waits that asks for an ack.
+    fn wants_to_send<S: Storage>(&self) -> bool {
+        self.out.has_waiting::<S>(self.window()) || self.out.ping == Ping::Queued
     }
 
     /// How many notifies may be under way: as many as the peer takes from the first missing one on.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     fn window(&self) -> u16 {
         self.handshake.session().map_or(0, |session| session.peer.offer.notify_window).min(MAX_NOTIFY_WINDOW)
     }
@@ -152,7 +157,7 @@ impl Machine {
     fn write_packet<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8], is_copy: bool) -> Option<usize> {
         let seed = self.handshake.session()?.send;
         let is_ack_due = self.received.is_ack_due(self.now.stamp(), &self.round_trip);
-        let has_messages = self.can_send(storage) || S::PUBLISH > 0 && self.out.publishes.has_waiting();
+        let has_messages = self.wants_to_send::<S>() || S::PUBLISH > 0 && self.out.publishes.has_waiting();
         if !is_ack_due && !has_messages {
             return None;
         }
@@ -170,7 +175,7 @@ impl Machine {
             }
             ack = None;
         };
-        if packed.messages == 0 && ack.is_none() {
+        if packed.messages == 0 && !is_ack_due {
             return None;
         }
         let len = seal(seed, number, ack.map(|ack| ack.largest), &mut writer)?;
@@ -193,6 +198,7 @@ impl Machine {
     }
 
     /// Moves waiting messages into the packet, as far as they fit into `limit` bytes.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn pack<S: Storage>(&mut self, storage: &mut S, writer: &mut Writer<'_>, limit: usize) -> Packed {
         let room = limit.saturating_sub(writer.len());
         let mut messages = MessageWriter::new(writer, limit);
@@ -208,6 +214,7 @@ impl Machine {
 
     /// Messages that ask for an ack.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn pack_reliable<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -217,7 +224,7 @@ impl Machine {
     ) {
         let window = self.window();
         let number = self.sent.next().low;
-        let default = time_to_live::decode(self.config.default_time_to_live);
+        let default = self.config.default_time_to_live;
         let before = messages.len();
         let mut out = self.out.with(storage);
         while let Some(waiting) = out.next(window) {
@@ -251,6 +258,7 @@ impl Machine {
 
     /// A PING, unless another message asks for an ack already.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn pack_ping<S: Storage>(&mut self, storage: &mut S, messages: &mut MessageWriter<'_, '_>, packed: &mut Packed) {
         let number = self.sent.next().low;
         let is_wanted = self.out.ping == Ping::Queued;
@@ -289,6 +297,7 @@ impl Machine {
 }
 
 /// Appends the check; returns the length of the frame.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 fn seal(seed: Seed, number: PacketNumber, acked: Option<u32>, writer: &mut Writer<'_>) -> Option<usize> {
     let check = seed.check(number, acked, writer.written());
     writer.u32(check);

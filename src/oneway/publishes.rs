@@ -51,6 +51,11 @@ impl PublishesState {
         self.waiting > 0
     }
 
+    /// Whether any went out in the last packet.
+    pub(crate) const fn has_sent(&self) -> bool {
+        self.in_last > 0
+    }
+
     /// Takes note of a publish that came in packet `number`: how many were missed before it, `None` if a newer one
     /// came first.
     ///
@@ -139,7 +144,7 @@ impl<'a> Publishes<'a> {
     }
 
     fn settle_last(&mut self, state: State) {
-        if self.state.in_last == 0 {
+        if !self.state.has_sent() {
             return;
         }
         for slot in self.slots.iter_mut().filter(|slot| slot.state == State::Sent) {

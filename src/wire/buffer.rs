@@ -26,6 +26,7 @@ impl<'a> Reader<'a> {
         self.is_sound
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn bytes(&mut self, len: usize) -> &'a [u8] {
         if let Some((head, tail)) = self.rest.split_at_checked(len) {
             self.rest = tail;
@@ -36,11 +37,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         core::mem::take(&mut self.rest)
     }
 
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn u8(&mut self) -> u8 {
         if let Some((first, tail)) = self.rest.split_first() {
             self.rest = tail;
@@ -51,16 +54,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn u16(&mut self) -> u16 {
         u16::from_le_bytes([self.u8(), self.u8()])
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn u32(&mut self) -> u32 {
         self.uint(4)
     }
 
     /// A little-endian number of `len` bytes, at most 4.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn uint(&mut self, len: usize) -> u32 {
         if IS_WORDWISE && let Some(word) = self.rest.first_chunk() {
             self.rest = self.rest.get(len..).unwrap_or_default();
@@ -74,6 +80,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A LEB128 varint of at most 3 bytes and 16 bits.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn length(&mut self) -> usize {
         let mut value = 0;
         for shift in [0, 7, 14] {
@@ -124,6 +131,7 @@ impl<'a> Writer<'a> {
         self.buf.get(..self.len).unwrap_or_default()
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         let end = self.len.wrapping_add(bytes.len());
         if let Some(room) = self.buf.get_mut(self.len..end) {
@@ -133,6 +141,7 @@ impl<'a> Writer<'a> {
     }
 
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn u8(&mut self, value: u8) {
         if let Some(room) = self.buf.get_mut(self.len) {
             *room = value;
@@ -140,16 +149,19 @@ impl<'a> Writer<'a> {
         self.len = self.len.wrapping_add(1);
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn u16(&mut self, value: u16) {
         self.uint(value.into(), 2);
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn u32(&mut self, value: u32) {
         self.uint(value, 4);
     }
 
     /// The low `len` bytes of `value`.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn uint(&mut self, mut value: u32, len: usize) {
         if IS_WORDWISE && let Some(word) = self.buf.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
             // What stands behind is written later, or not at all.
@@ -164,6 +176,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Makes room at `at` and puts the length of what stands behind there as a varint.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn insert_length(&mut self, at: usize) {
         let len = self.len.wrapping_sub(at);
         let distance = length_len(len);
@@ -182,6 +195,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Changes the byte at `at`.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn update(&mut self, at: usize, change: impl FnOnce(u8) -> u8) {
         if let Some(byte) = self.buf.get_mut(at) {
             *byte = change(*byte);

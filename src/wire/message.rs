@@ -65,6 +65,7 @@ impl<'f> WireMessages<'f> {
     }
 
     /// The next message, `None` at the end of the packet.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn next(&mut self) -> Option<Result<WireMessage<'f>, Malformed>> {
         if self.reader.is_empty() {
             return None;
@@ -73,6 +74,7 @@ impl<'f> WireMessages<'f> {
         Some(message.ok_or(Malformed))
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn read(&mut self) -> Option<WireMessage<'f>> {
         let reader = &mut self.reader;
         let kind = reader.u8();
@@ -129,6 +131,7 @@ impl<'f> WireMessages<'f> {
 }
 
 /// A payload with its length in front, or up to the end of the packet.
+#[cfg_attr(target_pointer_width = "64", inline)]
 fn payload<'f>(reader: &mut Reader<'f>, has_length: bool) -> &'f [u8] {
     if has_length {
         let len = reader.length();
@@ -219,6 +222,7 @@ impl<'w, 'b> MessageWriter<'w, 'b> {
     }
 
     /// Writes the message, or nothing if it does not fit; returns whether it did.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn push(&mut self, message: &OutMessage<'_>) -> bool {
         let mut head = message.head.get(..usize::from(message.head_len)).unwrap_or_default();
         if let (Some((sequence, key)), Some(run)) = (message.run, self.run)

@@ -49,7 +49,7 @@ impl Fixture {
             let calls = self.calls();
             let next = calls.state.next_to_send(true).or_else(|| calls.state.next_to_send(false));
             let Some(index) = next else { break };
-            assert!(calls.into_message(index, START, Duration::ZERO).is_some());
+            assert!(calls.into_message(index, START, 0).is_some());
             let mut calls = self.calls();
             sent.push(calls.sent(index, number).unwrap().0);
             calls.check_invariants();
