@@ -9,7 +9,7 @@ use crate::storage::Storage;
 use crate::story::{Story, tell};
 use crate::time::Instant;
 use crate::wire::{
-    CHECK_LEN, Header, MAX_MESSAGES, MAX_NOTIFY_WINDOW, MessageWriter, OutMessage, PacketNumber, Seed, VERSION,
+    AckField, CHECK_LEN, Header, MAX_MESSAGES, MAX_NOTIFY_WINDOW, MessageWriter, OutMessage, PacketNumber, Seed, VERSION,
     VersionRefusal, Writer, packet_len, plain_check,
 };
 
@@ -165,16 +165,12 @@ impl Machine {
         let number = self.sent.next();
         let mut ack = self.received.ack(self.now.stamp(), &self.round_trip);
         let mut writer = Writer::new(buf);
-        let packed = loop {
-            writer.clear();
-            Header { number: number.low, number_len: self.sent.next_len(), ack }.write(&mut writer);
-            let packed = self.pack(storage, &mut writer, limit);
-            // A message that does not fit beside an ack goes without one; an ack that is due goes first.
-            if packed.messages > 0 || ack.is_none() || is_ack_due {
-                break packed;
-            }
+        let mut packed = self.fill(storage, &mut writer, limit, ack);
+        // A message that does not fit beside an ack goes without one; an ack that is due goes first.
+        if packed.messages == 0 && ack.is_some() && !is_ack_due {
             ack = None;
-        };
+            packed = self.fill(storage, &mut writer, limit, ack);
+        }
         if packed.messages == 0 && !is_ack_due {
             return None;
         }
@@ -197,9 +193,17 @@ impl Machine {
         Some(len)
     }
 
-    /// Moves waiting messages into the packet, as far as they fit into `limit` bytes.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
-    fn pack<S: Storage>(&mut self, storage: &mut S, writer: &mut Writer<'_>, limit: usize) -> Packed {
+    /// Writes the header, and moves waiting messages into the packet as far as they fit into `limit` bytes.
+    #[inline(never)]
+    fn fill<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        writer: &mut Writer<'_>,
+        limit: usize,
+        ack: Option<AckField>,
+    ) -> Packed {
+        writer.clear();
+        Header { number: self.sent.next().low, number_len: self.sent.next_len(), ack }.write(writer);
         let room = limit.saturating_sub(writer.len());
         let mut messages = MessageWriter::new(writer, limit);
         let mut packed = Packed::default();

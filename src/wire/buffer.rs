@@ -140,6 +140,18 @@ impl<'a> Writer<'a> {
         self.len = end;
     }
 
+    /// The first `len` of these bytes.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    pub(crate) fn head<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
+        if IS_WORDWISE && let Some(room) = self.buf.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
+            // All of them, which takes a single store. What stands behind is written later, or not at all.
+            *room = *bytes;
+            self.len = self.len.wrapping_add(len);
+        } else {
+            self.bytes(bytes.get(..len).unwrap_or_default());
+        }
+    }
+
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn u8(&mut self, value: u8) {

@@ -64,6 +64,8 @@ fn by_table(mut register: u32, bytes: &[u8]) -> u32 {
     }
     #[cfg(any(feature = "crc-table-16k", feature = "std"))]
     let bytes = {
+        let (pairs, bytes) = bytes.as_chunks::<8>();
+        register = pairs.iter().fold(register, |register, pair| update_u64(register, u64::from_le_bytes(*pair)));
         let (words, rest) = bytes.as_chunks::<4>();
         register = words.iter().fold(register, |register, word| update_u32(register, u32::from_le_bytes(*word)));
         rest
@@ -72,6 +74,13 @@ fn by_table(mut register: u32, bytes: &[u8]) -> u32 {
         register = (register >> 8) ^ after(0, register as u8 ^ byte);
     }
     register
+}
+
+/// The same over the eight bytes of a little-endian number.
+#[cfg(any(feature = "crc-table-16k", feature = "std"))]
+fn update_u64(register: u32, number: u64) -> u32 {
+    let [a, b, c, d, e, f, g, h] = (u64::from(register) ^ number).to_le_bytes();
+    after(7, a) ^ after(6, b) ^ after(5, c) ^ after(4, d) ^ after(3, e) ^ after(2, f) ^ after(1, g) ^ after(0, h)
 }
 
 /// What four zero bytes make of the register. The library does sixteen bytes at a time, or one: packets are shorter than that, and

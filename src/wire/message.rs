@@ -2,6 +2,7 @@
 
 use super::MAX_SLOTS;
 use super::buffer::{Reader, Writer, length_len};
+use super::cobs::IS_WORDWISE;
 
 const CONTROL: u8 = 0;
 const REQUEST: u8 = 1;
@@ -141,10 +142,13 @@ fn payload<'f>(reader: &mut Reader<'f>, has_length: bool) -> &'f [u8] {
     }
 }
 
+/// Room for what stands before a payload: 5 bytes, and where words are wide what makes it one.
+const HEAD: usize = if IS_WORDWISE { 8 } else { 5 };
+
 /// A message to be sent: what stands before its payload, and the payload if the kind has one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutMessage<'f> {
-    head: [u8; 5],
+    head: [u8; HEAD],
     head_len: u8,
     payload: Option<&'f [u8]>,
     /// Sequence and key of a notify.
@@ -152,14 +156,16 @@ pub(crate) struct OutMessage<'f> {
 }
 
 impl<'f> OutMessage<'f> {
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     const fn new<const N: usize>(bytes: [u8; N], payload: Option<&'f [u8]>) -> Self {
-        let mut head = [0; 5];
+        let mut head = [0; HEAD];
         if let Some((room, _)) = head.split_first_chunk_mut() {
             *room = bytes;
         }
         Self { head, head_len: N as u8, payload, run: None }
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) const fn ping() -> Self {
         Self::new([PING], None)
     }
@@ -168,10 +174,12 @@ impl<'f> OutMessage<'f> {
         Self::new([CLOSE], None)
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) const fn cancel(slot: u8, sequence: u8) -> Self {
         Self::new([CANCEL, slot, sequence], None)
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) const fn notify(message: OneWay<'f>) -> Self {
         Self { run: Some((message.sequence, message.key)), ..Self::one_way(NOTIFY, message) }
     }
@@ -180,11 +188,13 @@ impl<'f> OutMessage<'f> {
         Self::one_way(PUBLISH, message)
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     const fn one_way(kind: u8, OneWay { sequence, key, payload }: OneWay<'f>) -> Self {
         let ([a, b], [c, d]) = (sequence.to_le_bytes(), key.to_le_bytes());
         Self::new([kind, a, b, c, d], Some(payload))
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) const fn request(slot: u8, sequence: u8, key: u16, time_to_live: Option<u8>, payload: &'f [u8]) -> Self {
         let [low, high] = key.to_le_bytes();
         match time_to_live {
@@ -193,10 +203,12 @@ impl<'f> OutMessage<'f> {
         }
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) const fn response(slot: u8, sequence: u8, payload: &'f [u8]) -> Self {
         Self::new([typed(RESPONSE, slot), sequence], Some(payload))
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) const fn refusal(slot: u8, sequence: u8, code: u8) -> Self {
         Self::new([typed(REFUSAL, slot), sequence, code], None)
     }
@@ -216,6 +228,7 @@ pub(crate) struct MessageWriter<'w, 'b> {
 
 impl<'w, 'b> MessageWriter<'w, 'b> {
     /// Writes behind what `writer` holds, `end` bytes in all at most.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn new(writer: &'w mut Writer<'b>, end: usize) -> Self {
         let end = end.min(writer.len().wrapping_add(writer.room()));
         Self { writer, open: None, run: None, end }
@@ -224,14 +237,14 @@ impl<'w, 'b> MessageWriter<'w, 'b> {
     /// Writes the message, or nothing if it does not fit; returns whether it did.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn push(&mut self, message: &OutMessage<'_>) -> bool {
-        let mut head = message.head.get(..usize::from(message.head_len)).unwrap_or_default();
+        let (mut head, mut head_len) = (message.head, usize::from(message.head_len));
         if let (Some((sequence, key)), Some(run)) = (message.run, self.run)
             && run == (sequence.wrapping_sub(1), key)
         {
-            head = &[NOTIFY_NEXT];
+            (head[0], head_len) = (NOTIFY_NEXT, 1);
         }
         let before = self.writer.len();
-        let mut len = before.wrapping_add(head.len()).wrapping_add(message.payload.map_or(0, <[u8]>::len));
+        let mut len = before.wrapping_add(head_len).wrapping_add(message.payload.map_or(0, <[u8]>::len));
         if let Some((_, payload)) = self.open {
             len = len.wrapping_add(length_len(before.wrapping_sub(payload)));
         }
@@ -244,7 +257,7 @@ impl<'w, 'b> MessageWriter<'w, 'b> {
             self.writer.update(kind, |kind| kind.wrapping_add(if kind >> 5 == CONTROL { HAS_LENGTH } else { 1 << 5 }));
         }
         let kind = self.writer.len();
-        self.writer.bytes(head);
+        self.writer.head(&head, head_len);
         if let Some(payload) = message.payload {
             self.open = Some((kind, self.writer.len()));
             self.writer.bytes(payload);
