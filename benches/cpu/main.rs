@@ -11,7 +11,7 @@ mod report;
 use std::process::Command;
 
 use exchange::Load;
-use node::{Node, Sizes};
+use node::{Sizes, pair, pair_lent};
 use report::Figure;
 
 fn main() {
@@ -36,12 +36,13 @@ fn main() {
 fn bowline() -> Vec<Figure> {
     let mut figures = Vec::new();
     for load in Load::ALL {
-        let nanos = exchange::measure(load, || [1, 2].map(|seed| Box::new(Node::new(seed, Sizes::of(load))) as _));
-        figures.push(Figure::new("bowline", load.name(), nanos));
+        figures.push(Figure::new("bowline", load.name(), exchange::measure(load, || pair(load))));
+        let nanos = exchange::measure(load, || pair_lent(Sizes::of(load)));
+        figures.push(Figure::new("bowline, memory lent", load.name(), nanos));
     }
     for window in [8, 64, 512, 4_096, 20_000] {
         let sizes = Sizes::window(window);
-        let nanos = exchange::measure_window(window, || [1, 2].map(|seed| Box::new(Node::new(seed, sizes)) as _));
+        let nanos = exchange::measure_window(window, || pair_lent(sizes));
         figures.push(Figure::new("bowline", &format!("message, {window} under way"), nanos));
     }
     figures

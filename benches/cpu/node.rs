@@ -1,7 +1,7 @@
-//! bowline with the memory of a server.
+//! bowline with the memory of a server: of a size that the compiler knows, or lent at run time.
 
 use bowline::{
-    CallSlot, Config, Duration, Endpoint, HeldSlot, Incarnation, Instant, Message, NotifySlot, Parts, ReplySlot,
+    Buffers, CallSlot, Config, Duration, Endpoint, HeldSlot, Incarnation, Instant, Message, NotifySlot, Parts, ReplySlot,
     Semantics, Storage, Transmission,
 };
 
@@ -10,6 +10,21 @@ use crate::exchange::{End, Load};
 const KEY: u16 = 0x4B1D;
 const TIMEOUT: Duration = Duration::from_secs(3_600);
 const PAYLOAD: usize = 1_170;
+
+/// Two nodes whose memory has sizes that the compiler knows, as most have.
+pub fn pair(load: Load) -> [Box<dyn End>; 2] {
+    match load {
+        Load::Call | Load::Calls => {
+            [1, 2].map(|seed| Node::boxed(seed, true, Buffers::<PAYLOAD, 32, 32, 0, 0, 0, 104>::new()))
+        }
+        Load::Bulk => [1, 2].map(|seed| Node::boxed(seed, false, Buffers::<PAYLOAD, 0, 0, 256, 64, 0, 392>::new())),
+    }
+}
+
+/// Two nodes with memory of these sizes, lent at run time.
+pub fn pair_lent(sizes: Sizes) -> [Box<dyn End>; 2] {
+    [1, 2].map(|seed| Node::boxed(seed, sizes.calls > 0, Memory::new(sizes)))
+}
 
 /// How many slots of each kind.
 #[derive(Clone, Copy)]
@@ -31,20 +46,19 @@ impl Sizes {
     }
 }
 
-pub struct Node {
+struct Node<S> {
     calls: bool,
-    endpoint: Endpoint<Memory>,
+    endpoint: Endpoint<S>,
 }
 
-impl Node {
-    pub fn new(seed: u64, sizes: Sizes) -> Self {
+impl<S: Storage + 'static> Node<S> {
+    fn boxed(seed: u64, calls: bool, storage: S) -> Box<dyn End> {
         let config = Config::new(Incarnation::random(seed.wrapping_mul(0xD134_2543_DE82_EF95) | 1));
-        let endpoint = Endpoint::new(Instant::from_micros(0), config, Memory::new(sizes));
-        Self { calls: sizes.calls > 0, endpoint }
+        Box::new(Self { calls, endpoint: Endpoint::new(Instant::from_micros(0), config, storage) })
     }
 }
 
-impl End for Node {
+impl<S: Storage> End for Node<S> {
     fn is_connected(&self) -> bool {
         self.endpoint.is_connected()
     }

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use bowline::wire::{Deframer, encode_frame, plain_check};
 use bowline_instructions::exchange::Load;
-use bowline_instructions::{exchanges, messages};
+use bowline_instructions::{exchanges, exchanges_lent, messages};
 use gungraun::{library_benchmark, library_benchmark_group, main};
 
 #[library_benchmark]
@@ -17,6 +17,17 @@ use gungraun::{library_benchmark, library_benchmark_group, main};
 #[bench::bulk_2000(Load::Bulk, 2_000)]
 fn exchange(load: Load, count: usize) {
     exchanges(load, count);
+}
+
+#[library_benchmark]
+#[bench::call_1000(Load::Call, 1_000)]
+#[bench::call_2000(Load::Call, 2_000)]
+#[bench::calls_1000(Load::Calls, 1_000)]
+#[bench::calls_2000(Load::Calls, 2_000)]
+#[bench::bulk_1000(Load::Bulk, 1_000)]
+#[bench::bulk_2000(Load::Bulk, 2_000)]
+fn lent(load: Load, count: usize) {
+    exchanges_lent(load, count);
 }
 
 #[library_benchmark]
@@ -74,5 +85,5 @@ fn decode(len: usize, count: usize) {
     }
 }
 
-library_benchmark_group!(name = paths, benchmarks = [exchange, message, encode, decode]);
+library_benchmark_group!(name = paths, benchmarks = [exchange, lent, message, encode, decode]);
 main!(library_benchmark_groups = paths);

@@ -6,20 +6,20 @@ pub mod exchange;
 #[path = "../../cpu/node.rs"]
 pub mod node;
 
-use exchange::{End, Load};
-use node::{Node, Sizes};
-
-/// Two nodes with memory of these sizes.
-pub fn pair(sizes: Sizes) -> [Box<dyn End>; 2] {
-    [1, 2].map(|seed| Box::new(Node::new(seed, sizes)) as _)
-}
+use exchange::Load;
+use node::{Sizes, pair, pair_lent};
 
 /// So many exchanges, after a tenth more of them.
 pub fn exchanges(load: Load, count: usize) {
-    exchange::once(load, count, pair(Sizes::of(load)));
+    exchange::once(load, count, pair(load));
+}
+
+/// The same with memory that is lent at run time.
+pub fn exchanges_lent(load: Load, count: usize) {
+    exchange::once(load, count, pair_lent(Sizes::of(load)));
 }
 
 /// So many messages of 32 bytes with `window` of them under way, after a tenth more of them.
 pub fn messages(window: usize, count: usize) {
-    exchange::once_with_window(window, count, pair(Sizes::window(window)));
+    exchange::once_with_window(window, count, pair_lent(Sizes::window(window)));
 }
