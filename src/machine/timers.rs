@@ -113,9 +113,15 @@ impl Machine {
             self.owed.add(Answer::Challenge);
         }
         if self.has_waited_for_acks(storage) {
-            self.repeat_lost(storage);
-            self.probe(storage);
+            self.repeat_unacknowledged(storage);
         }
+    }
+
+    /// Sends again what is lost, or else has waited too long.
+    #[inline(never)]
+    fn repeat_unacknowledged<S: Storage>(&mut self, storage: &mut S) {
+        self.repeat_lost(storage);
+        self.probe(storage);
     }
 
     /// Whether any packet has waited for its ack for a round trip. No timer of one that has not is over.

@@ -38,10 +38,13 @@ impl Machine {
         }
         self.last = LastFrame::None;
         let len = match self.listening {
-            Listening::Yes => match self.write_hello(storage, buf) {
-                Some(len) => Some(len),
-                None => self.write_packet(storage, buf, is_copy),
-            },
+            Listening::Yes => {
+                let hello = if self.owed.next().is_some() { self.write_hello(storage, buf) } else { None };
+                match hello {
+                    Some(len) => Some(len),
+                    None => self.write_packet(storage, buf, is_copy),
+                }
+            }
             Listening::Closing => self.write_close(buf),
             Listening::Quiet | Listening::Closed | Listening::ClosedQuiet => None,
         }?;
@@ -106,7 +109,8 @@ impl Machine {
     }
 
     /// What is owed without a session: HELLO or VERSION.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cold]
+    #[inline(never)]
     fn write_hello<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8]) -> Option<usize> {
         let answer = self.owed.next()?;
         let interval = self.hello_interval();
@@ -138,6 +142,8 @@ impl Machine {
     }
 
     /// The last packet of a session that this node closed.
+    #[cold]
+    #[inline(never)]
     fn write_close(&mut self, buf: &mut [u8]) -> Option<usize> {
         let seed = self.handshake.session()?.send;
         let mut writer = Writer::new(buf);
@@ -154,13 +160,24 @@ impl Machine {
 
     /// A packet in the session, if there is anything to say.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn write_packet<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8], is_copy: bool) -> Option<usize> {
         let seed = self.handshake.session()?.send;
         let is_ack_due = self.received.is_ack_due(self.now.stamp(), &self.round_trip);
         let has_messages = self.wants_to_send::<S>() || S::PUBLISH > 0 && self.out.publishes.has_waiting();
-        if !is_ack_due && !has_messages {
-            return None;
-        }
+        if is_ack_due || has_messages { self.seal_packet(storage, buf, seed, is_ack_due, is_copy) } else { None }
+    }
+
+    /// A packet with an ack if that `is_ack_due`, and with messages, if any can go out.
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
+    fn seal_packet<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        buf: &mut [u8],
+        seed: Seed,
+        is_ack_due: bool,
+        is_copy: bool,
+    ) -> Option<usize> {
         let limit = packet_len(self.frame_limit(storage)).min(buf.len()).checked_sub(CHECK_LEN)?;
         let number = self.sent.next();
         let mut ack = self.received.ack(self.now.stamp(), &self.round_trip);
@@ -169,7 +186,7 @@ impl Machine {
         // A message that does not fit beside an ack goes without one; an ack that is due goes first.
         if packed.messages == 0 && ack.is_some() && !is_ack_due {
             ack = None;
-            packed = self.fill(storage, &mut writer, limit, ack);
+            packed = self.fill_without_ack(storage, &mut writer, limit);
         }
         if packed.messages == 0 && !is_ack_due {
             return None;
@@ -194,7 +211,8 @@ impl Machine {
     }
 
     /// Writes the header, and moves waiting messages into the packet as far as they fit into `limit` bytes.
-    #[inline(never)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn fill<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -214,6 +232,12 @@ impl Machine {
             self.pack_publishes(storage, &mut messages, &mut packed);
         }
         packed
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fill_without_ack<S: Storage>(&mut self, storage: &mut S, writer: &mut Writer<'_>, limit: usize) -> Packed {
+        self.fill(storage, writer, limit, None)
     }
 
     /// Messages that ask for an ack.
