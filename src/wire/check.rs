@@ -1,5 +1,7 @@
 //! The check of a frame, bound to session and direction (`PROTOCOL.md §3`).
 
+#[cfg(any(feature = "crc-table-16k", feature = "std"))]
+use super::cobs::IS_WORDWISE;
 use super::number::PacketNumber;
 
 /// Bytes of a check.
@@ -77,25 +79,39 @@ fn by_table(register: u32, bytes: &[u8]) -> u32 {
     #[cfg(any(feature = "crc-table-16k", feature = "std"))]
     return by_words(register, bytes);
     #[cfg(not(any(feature = "crc-table-16k", feature = "std")))]
-    bytes.iter().fold(register, |register, byte| (register >> 8) ^ after(0, register as u8 ^ byte))
+    by_bytes(register, bytes)
 }
 
-/// Eight bytes at a time, then four, then what is left: each byte of these at once, because each step waits for the one
-/// before. The library does sixteen bytes at a time, or one: packets are shorter than that, and longer than this.
+/// A word of eight or four bytes at a time. The library does sixteen bytes at a time, or one: packets are shorter than
+/// that, and longer than this.
 #[cfg(any(feature = "crc-table-16k", feature = "std"))]
 #[cfg_attr(target_pointer_width = "64", inline)]
 fn by_words(register: u32, bytes: &[u8]) -> u32 {
-    let (pairs, rest) = bytes.as_chunks::<8>();
-    let register = pairs.iter().fold(register, |register, pair| update_u64(register, u64::from_le_bytes(*pair)));
-    let (words, rest) = rest.as_chunks::<4>();
-    let register = words.iter().fold(register, |register, word| update_u32(register, u32::from_le_bytes(*word)));
-    let [a, b, c, _] = register.to_le_bytes();
-    match *rest {
-        [x] => (register >> 8) ^ after(0, a ^ x),
-        [x, y] => (register >> 16) ^ after(1, a ^ x) ^ after(0, b ^ y),
-        [x, y, z] => (register >> 24) ^ after(2, a ^ x) ^ after(1, b ^ y) ^ after(0, c ^ z),
-        _ => register,
+    if !IS_WORDWISE {
+        let (words, rest) = bytes.as_chunks::<4>();
+        let register = words.iter().fold(register, |register, word| update_u32(register, u32::from_le_bytes(*word)));
+        return by_bytes(register, rest);
     }
+    let (words, rest) = bytes.as_chunks::<8>();
+    let register = words.iter().fold(register, |register, word| update_u64(register, u64::from_le_bytes(*word)));
+    if rest.is_empty() {
+        return register;
+    }
+    // The rest in one step, because each step waits for the one before: behind as many zeros as fill a word, which
+    // make nothing of an empty register.
+    let bits = 8 * rest.len() as u32;
+    let word = match bytes.last_chunk() {
+        Some(last) => u64::from_le_bytes(*last) >> (u64::BITS - bits),
+        None => rest.iter().rfold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    let register = u64::from(register);
+    (register >> bits) as u32 ^ update_u64(0, (word ^ register) << (u64::BITS - bits))
+}
+
+/// A byte at a time.
+#[cfg(any(feature = "crc-table", feature = "crc-table-16k", feature = "std"))]
+fn by_bytes(register: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(register, |register, byte| (register >> 8) ^ after(0, register as u8 ^ byte))
 }
 
 /// What four zero bytes make of the register.
