@@ -213,6 +213,7 @@ impl<S: Storage> Outbox for Outgoing<'_, S> {
         }
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline)]
     fn settled(&mut self, number: u32, is_lost: bool) {
         if adapts::<S>() {
             self.state.sizes.note(number, is_lost);

@@ -125,6 +125,7 @@ impl Machine {
     }
 
     /// Whether any packet has waited for its ack for a round trip. No timer of one that has not is over.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(super) fn has_waited_for_acks<S: Storage>(&self, storage: &mut S) -> bool {
         let oldest = self.sent.oldest(storage.lent().sent);
         oldest.is_some_and(|oldest| oldest.is_over(self.now.stamp(), self.round_trip.micros()))
