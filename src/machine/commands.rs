@@ -139,6 +139,7 @@ impl Machine {
     }
 
     /// The room for the next notify.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn notify_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -151,6 +152,7 @@ impl Machine {
         Ok(room_of(parts.notify_payloads, parts.payload, slot, limit))
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn notify<S: Storage>(&mut self, storage: &mut S, key: u16, len: usize) -> Result<(), SendError> {
         let pushed = self.out.with(storage).notifies().push(key, len as u16);
         self.check_invariants(storage);

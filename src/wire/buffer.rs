@@ -230,8 +230,12 @@ pub(crate) const fn length_len(len: usize) -> usize {
 }
 
 /// Moves the first `len` bytes of `bytes` by `distance` towards its end, as far as there is room.
+#[cfg_attr(target_pointer_width = "64", inline)]
 pub(super) fn move_up(bytes: &mut [u8], len: usize, distance: usize) {
-    // `copy_within` can panic, and when optimizing for size the compiler keeps the code for it.
+    if IS_WORDWISE && len.saturating_add(distance) <= bytes.len() {
+        return bytes.copy_within(..len, distance);
+    }
+    // It would panic if that did not fit, and when optimizing for size the compiler keeps the code for it.
     let cells = Cell::from_mut(bytes).as_slice_of_cells();
     let from = cells.get(..len).unwrap_or_default();
     let to = cells.get(distance..).unwrap_or_default().get(..len).unwrap_or_default();

@@ -100,6 +100,7 @@ impl<'f> WireMessages<'f> {
         })
     }
 
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     fn read_control(&mut self, operation: u8, run: Option<(u16, u16)>) -> Option<WireMessage<'f>> {
         let reader = &mut self.reader;
         Some(match operation {
