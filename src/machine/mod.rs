@@ -356,7 +356,6 @@ impl Machine {
     }
 
     /// The session is over and nothing takes its place.
-    #[cold]
     #[inline(never)]
     fn leave<S: Storage>(&mut self, storage: &mut S, reason: SessionEnd) {
         self.tell_end(reason);

@@ -111,14 +111,14 @@ impl<'f> Messages<'f> {
     }
 
     /// The next message, `None` at the end. `endpoint` is the one that handled the frame.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn next<S: Storage>(&mut self, endpoint: &mut Endpoint<S>) -> Option<Message<'f>> {
         self.packet?;
         let (machine, storage) = endpoint.split();
         self.take(machine, storage)
     }
 
-    #[inline(never)]
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn take<S: Storage>(&mut self, machine: &mut Machine, storage: &mut S) -> Option<Message<'f>> {
         let packet = self.packet.as_mut()?;
         loop {

@@ -118,7 +118,7 @@ impl Machine {
     }
 
     /// Sends again what is lost, or else has waited too long.
-    #[inline(never)]
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn repeat_unacknowledged<S: Storage>(&mut self, storage: &mut S) {
         self.repeat_lost(storage);
         self.probe(storage);

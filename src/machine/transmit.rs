@@ -9,7 +9,7 @@ use crate::storage::Storage;
 use crate::story::{Story, tell};
 use crate::time::Instant;
 use crate::wire::{
-    AckField, CHECK_LEN, Header, MAX_MESSAGES, MAX_NOTIFY_WINDOW, MessageWriter, OutMessage, PacketNumber, Seed, VERSION,
+    CHECK_LEN, Header, MAX_MESSAGES, MAX_NOTIFY_WINDOW, MessageWriter, OutMessage, PacketNumber, Seed, VERSION,
     VersionRefusal, Writer, packet_len, plain_check,
 };
 
@@ -109,7 +109,6 @@ impl Machine {
     }
 
     /// What is owed without a session: HELLO or VERSION.
-    #[cold]
     #[inline(never)]
     fn write_hello<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8]) -> Option<usize> {
         let answer = self.owed.next()?;
@@ -142,8 +141,8 @@ impl Machine {
     }
 
     /// The last packet of a session that this node closed.
-    #[cold]
-    #[inline(never)]
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     fn write_close(&mut self, buf: &mut [u8]) -> Option<usize> {
         let seed = self.handshake.session()?.send;
         let mut writer = Writer::new(buf);
@@ -170,6 +169,7 @@ impl Machine {
 
     /// A packet with an ack if that `is_ack_due`, and with messages, if any can go out.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     fn seal_packet<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -180,23 +180,28 @@ impl Machine {
     ) -> Option<usize> {
         let limit = packet_len(self.frame_limit(storage)).min(buf.len()).checked_sub(CHECK_LEN)?;
         let number = self.sent.next();
-        let mut ack = self.received.ack(self.now.stamp(), &self.round_trip);
         let mut writer = Writer::new(buf);
-        let mut packed = self.fill(storage, &mut writer, limit, ack);
-        // A message that does not fit beside an ack goes without one; an ack that is due goes first.
-        if packed.messages == 0 && ack.is_some() && !is_ack_due {
-            ack = None;
-            packed = self.fill_without_ack(storage, &mut writer, limit);
-        }
+        let mut with_ack = true;
+        let (acked, packed) = loop {
+            let ack = if with_ack { self.received.ack(self.now.stamp(), &self.round_trip) } else { None };
+            writer.clear();
+            Header { number: number.low, number_len: self.sent.next_len(), ack }.write(&mut writer);
+            let packed = self.pack(storage, &mut writer, limit);
+            // A message that does not fit beside an ack goes without one; an ack that is due goes first.
+            if packed.messages > 0 || ack.is_none() || is_ack_due {
+                break (ack.map(|ack| ack.largest), packed);
+            }
+            with_ack = false;
+        };
         if packed.messages == 0 && !is_ack_due {
             return None;
         }
-        let len = seal(seed, number, ack.map(|ack| ack.largest), &mut writer)?;
+        let len = seal(seed, number, acked, &mut writer)?;
         self.sent.packet_sent(packed.is_eliciting);
-        if ack.is_none() {
+        if acked.is_none() {
             self.received.ack_left_out();
         }
-        let ack_was_owed = ack.map(|_| self.received.ack_sent(number.low));
+        let ack_was_owed = acked.map(|_| self.received.ack_sent(number.low));
         let is_bare = packed.messages == 0;
         // For a mere copy nothing is forgotten, lest it be what is under way, before its ack can come.
         let may_be_copied = self.config.second_copy
@@ -210,18 +215,9 @@ impl Machine {
         Some(len)
     }
 
-    /// Writes the header, and moves waiting messages into the packet as far as they fit into `limit` bytes.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    /// Moves waiting messages into the packet, as far as they fit into `limit` bytes.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
-    fn fill<S: Storage>(
-        &mut self,
-        storage: &mut S,
-        writer: &mut Writer<'_>,
-        limit: usize,
-        ack: Option<AckField>,
-    ) -> Packed {
-        writer.clear();
-        Header { number: self.sent.next().low, number_len: self.sent.next_len(), ack }.write(writer);
+    fn pack<S: Storage>(&mut self, storage: &mut S, writer: &mut Writer<'_>, limit: usize) -> Packed {
         let room = limit.saturating_sub(writer.len());
         let mut messages = MessageWriter::new(writer, limit);
         let mut packed = Packed::default();
@@ -232,12 +228,6 @@ impl Machine {
             self.pack_publishes(storage, &mut messages, &mut packed);
         }
         packed
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn fill_without_ack<S: Storage>(&mut self, storage: &mut S, writer: &mut Writer<'_>, limit: usize) -> Packed {
-        self.fill(storage, writer, limit, None)
     }
 
     /// Messages that ask for an ack.
@@ -325,6 +315,7 @@ impl Machine {
 }
 
 /// Appends the check; returns the length of the frame.
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 fn seal(seed: Seed, number: PacketNumber, acked: Option<u32>, writer: &mut Writer<'_>) -> Option<usize> {
     let check = seed.check(number, acked, writer.written());
