@@ -341,7 +341,7 @@ impl<S> defmt::Format for Endpoint<S> {
 }
 
 /// Copies `payload` to the front of `room`; returns its length, or the room's if that is less.
-#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(feature = "speed", inline(always))]
 fn copy(room: &mut [u8], payload: &[u8]) -> Result<usize, u16> {
     let limit = room.len() as u16;
     room.get_mut(..payload.len()).ok_or(limit)?.copy_from_slice(payload);

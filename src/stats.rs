@@ -75,8 +75,8 @@ impl Dropped {
 }
 
 /// Counts one more.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(not(feature = "speed"), inline(never))]
+#[cfg_attr(feature = "speed", inline)]
 pub(crate) fn count(counter: &mut u32) {
     *counter = counter.saturating_add(1);
 }

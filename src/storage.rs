@@ -252,21 +252,21 @@ impl<
 }
 
 /// The payload memory of slot `slot`.
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 pub(crate) fn payload_of(payloads: &[u8], payload: usize, slot: usize) -> &[u8] {
     let start = slot.wrapping_mul(payload);
     payloads.get(start..start.wrapping_add(payload)).unwrap_or_default()
 }
 
 /// The first `limit` bytes of the payload memory of slot `slot`, to be written.
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 pub(crate) fn room_of(payloads: &mut [u8], payload: usize, slot: usize, limit: usize) -> &mut [u8] {
     let start = slot.wrapping_mul(payload);
     payloads.get_mut(start..start.wrapping_add(payload.min(limit))).unwrap_or_default()
 }
 
 /// The first `len` bytes of slot `slot`.
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 pub(crate) fn stored(payloads: &[u8], payload: usize, slot: usize, len: u16) -> &[u8] {
     payload_of(payloads, payload, slot).get(..usize::from(len)).unwrap_or_default()
 }

@@ -26,13 +26,13 @@ cd "$(dirname "$0")/count"
 export PATH="/usr/bin:$PATH" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
 unset RUSTUP_TOOLCHAIN RUSTFLAGS CARGO_ENCODED_RUSTFLAGS RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER CARGO_BUILD_TARGET
 for level in s 3; do
-  for check in plain table; do
+  for pace in plain speed; do
     features=
-    [ $check = plain ] || features=crc-table
+    [ $pace = plain ] || features=speed
     for target in thumbv7m-none-eabi riscv32imac-unknown-none-elf; do
       CARGO_PROFILE_RELEASE_OPT_LEVEL=$level /usr/bin/cargo build --quiet --locked --release --features "$features" \
         --target-dir target --target "$target" -Z build-std=core
-      cp "target/$target/release/count" "target/$target-$level-$check"
+      cp "target/$target/release/count" "target/$target-$level-$pace"
     done
   done
 done

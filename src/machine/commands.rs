@@ -52,8 +52,8 @@ impl Machine {
     // where, and the second step queues what was written. In between, nothing has changed.
 
     /// A vacant slot for a call and the room for its payload.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn call_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -67,8 +67,8 @@ impl Machine {
         Ok((slot, room_of(parts.call_payloads, parts.payload, usize::from(slot), limit)))
     }
 
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn call<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -91,8 +91,8 @@ impl Machine {
     }
 
     /// The room for the response to `request`.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn response_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -106,8 +106,8 @@ impl Machine {
         Ok(room_of(parts.reply_payloads, parts.payload, usize::from(slot), limit))
     }
 
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn respond<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -119,7 +119,7 @@ impl Machine {
         responded
     }
 
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
     pub(crate) fn refuse<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -139,7 +139,7 @@ impl Machine {
     }
 
     /// The room for the next notify.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn notify_room<'p, S: Storage>(
         &mut self,
         storage: &'p mut S,
@@ -152,7 +152,7 @@ impl Machine {
         Ok(room_of(parts.notify_payloads, parts.payload, slot, limit))
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn notify<S: Storage>(&mut self, storage: &mut S, key: u16, len: usize) -> Result<(), SendError> {
         let pushed = self.out.with(storage).notifies().push(key, len as u16);
         self.check_invariants(storage);

@@ -166,7 +166,7 @@ impl Machine {
     }
 
     /// Takes note of the time. A clock that runs backwards is clamped.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn advance(&mut self, now: Instant) {
         self.is_clamped = now < self.now;
         self.now = self.now.max(now);
@@ -242,12 +242,12 @@ impl Machine {
     }
 
     /// Tells sessions of this node apart; `None` without one.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn session_id(&self) -> Option<u32> {
         self.handshake.session().filter(|_| self.is_connected()).map(|session| session.id)
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) const fn is_connected(&self) -> bool {
         self.handshake.session().is_some() && matches!(self.listening, Listening::Yes)
     }

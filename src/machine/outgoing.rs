@@ -117,7 +117,7 @@ impl<'a, S: Storage> Outgoing<'a, S> {
     }
 
     /// The message to send next: what was lost before what is fresh, answers before questions.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(super) fn next(&mut self, window: u16) -> Option<Waiting> {
         for again in [true, false] {
             if S::REPLIES > 0
@@ -140,7 +140,7 @@ impl<'a, S: Storage> Outgoing<'a, S> {
     }
 
     /// What it says. `default` is the time to live that a request need not tell, as it is told.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(super) fn message(&mut self, waiting: Waiting, now: Instant, default: u8) -> Option<OutMessage<'_>> {
         match waiting {
             Waiting::Call(slot) if S::CALLS > 0 => self.calls().into_message(slot, now, default),
@@ -151,7 +151,7 @@ impl<'a, S: Storage> Outgoing<'a, S> {
     }
 
     /// It goes out in packet `number`; says how to name it, and whether it had been sent before.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(super) fn sent(&mut self, waiting: Waiting, number: u32) -> Option<(MessageId, bool)> {
         match waiting {
             Waiting::Call(slot) if S::CALLS > 0 => self.calls().sent(slot, number),
@@ -203,7 +203,7 @@ impl<S: Storage> Outbox for Outgoing<'_, S> {
         }
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     fn acked(&mut self, message: MessageId) {
         match message {
             MessageId::Request { .. } | MessageId::Cancel { .. } if S::CALLS > 0 => self.calls().acked(message),
@@ -213,7 +213,7 @@ impl<S: Storage> Outbox for Outgoing<'_, S> {
         }
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn settled(&mut self, number: u32, is_lost: bool) {
         if adapts::<S>() {
             self.state.sizes.note(number, is_lost);

@@ -111,14 +111,14 @@ impl<'f> Messages<'f> {
     }
 
     /// The next message, `None` at the end. `endpoint` is the one that handled the frame.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub fn next<S: Storage>(&mut self, endpoint: &mut Endpoint<S>) -> Option<Message<'f>> {
         self.packet?;
         let (machine, storage) = endpoint.split();
         self.take(machine, storage)
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(never))]
+    #[cfg_attr(feature = "speed", inline(never))]
     fn take<S: Storage>(&mut self, machine: &mut Machine, storage: &mut S) -> Option<Message<'f>> {
         let packet = self.packet.as_mut()?;
         loop {
@@ -152,7 +152,7 @@ impl<'f> Messages<'f> {
 }
 
 impl Machine {
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
     pub(crate) fn handle_frame<'f, S: Storage>(
         &mut self,
         storage: &mut S,
@@ -192,7 +192,7 @@ impl Machine {
         Messages::none()
     }
 
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
     fn handle_hello<S: Storage>(&mut self, storage: &mut S, packet: &[u8]) {
         let hello = match Hello::read(packet) {
             Ok(hello) => hello,
@@ -240,7 +240,7 @@ impl Machine {
         }
     }
 
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
     fn handle_packet<'f, S: Storage>(&mut self, storage: &mut S, packet: &'f [u8], check: u32) -> Messages<'f> {
         let mut reader = Reader::new(packet);
         let header = Header::read(&mut reader);
@@ -295,8 +295,8 @@ impl Machine {
     }
 
     /// Restores the numbers of a packet and checks it: under the session, else under the one that may come next.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline(always))]
     fn open(&self, mut header: Header, packet: &[u8], check: u32) -> Option<Opened> {
         if let Some(session) = self.handshake.session() {
             let number = restore(header.number, header.number_len, self.received.next());
@@ -321,7 +321,7 @@ impl Machine {
     }
 
     /// A packet that proves the peer alive now.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn heard(&mut self) {
         self.heard_at = self.now.stamp();
         self.suspect_since = None;
@@ -332,8 +332,8 @@ impl Machine {
         self.owed.settle(Answer::Session);
     }
 
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline(always))]
     fn handle_ack<S: Storage>(&mut self, storage: &mut S, ack: &AckField) {
         // What both sides believe may be so far off that no ack is ever fresh. Then a sample that is too long is
         // better than none.
@@ -371,8 +371,8 @@ impl Machine {
     }
 
     /// One message of a packet, taken by the application.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline(always))]
     fn deliver<'f, S: Storage>(
         &mut self,
         storage: &mut S,
@@ -441,7 +441,7 @@ impl Machine {
     }
 
     /// All messages of a packet were taken.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     fn packet_taken<S: Storage>(&mut self, storage: &mut S, packet: &OpenPacket) {
         let now = self.now.stamp();
         let is_repetition = packet.has_repeated && !packet.has_news;
@@ -457,7 +457,7 @@ impl Machine {
     }
 
     /// The time to live of a request of the peer.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn time_to_live(&self, told: Option<u8>) -> Duration {
         let default = self.handshake.session().map_or(0, |session| session.peer.offer.time_to_live);
         time_to_live::decode(told.unwrap_or(default))
@@ -475,7 +475,7 @@ impl From<Incoming> for Delivered<'_> {
 }
 
 /// Reads a packet as a whole before any of it is believed. `None` if it breaks the rules.
-#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(feature = "speed", inline(always))]
 fn check_messages<S: Storage>(mut messages: WireMessages<'_>, storage: &mut S) -> Option<Contents> {
     let mut contents = Contents { is_empty: true, is_eliciting: false };
     while let Some(message) = messages.next() {

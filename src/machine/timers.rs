@@ -118,14 +118,14 @@ impl Machine {
     }
 
     /// Sends again what is lost, or else has waited too long.
-    #[cfg_attr(target_pointer_width = "64", inline(never))]
+    #[cfg_attr(feature = "speed", inline(never))]
     fn repeat_unacknowledged<S: Storage>(&mut self, storage: &mut S) {
         self.repeat_lost(storage);
         self.probe(storage);
     }
 
     /// Whether any packet has waited for its ack for a round trip. No timer of one that has not is over.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(super) fn has_waited_for_acks<S: Storage>(&self, storage: &mut S) -> bool {
         let oldest = self.sent.oldest(storage.lent().sent);
         oldest.is_some_and(|oldest| oldest.is_over(self.now.stamp(), self.round_trip.micros()))
@@ -167,7 +167,7 @@ impl Machine {
     /// How long an ack is waited for. It does not grow with losses, which on a wire of one's own do not mean load;
     /// only when nothing new was acknowledged for long it doubles each time: the peer is gone, or the round trip is
     /// much longer than was measured and the log forgets packets before their acks come.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn probe_interval(&self) -> u32 {
         let interval = self.round_trip.probe_micros();
         let mut stretched = interval;
@@ -181,7 +181,7 @@ impl Machine {
     }
 
     /// `micros`, but no less than the probe interval once that grows.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn patient(&self, micros: u32) -> u32 {
         if self.unanswered > PATIENCE { micros.max(self.probe_interval()) } else { micros }
     }
@@ -200,7 +200,7 @@ impl Machine {
     }
 
     /// How often frames of a peer may draw a HELLO in the long run (`PROTOCOL.md §8.5`).
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(super) fn hello_interval(&self) -> u32 {
         self.round_trip.probe_micros().min(self.config.heartbeat).max(MIN_HELLO_INTERVAL)
     }

@@ -26,7 +26,7 @@ struct Packed {
 }
 
 impl Machine {
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
     pub(crate) fn poll_transmit<S: Storage>(&mut self, storage: &mut S, now: Instant, buf: &mut [u8]) -> Option<usize> {
         self.handle_timeout(storage, now);
         if S::PUBLISH > 0 && self.out.publishes.has_sent() {
@@ -103,7 +103,7 @@ impl Machine {
     }
 
     /// How many notifies may be under way: as many as the peer takes from the first missing one on.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn window(&self) -> u16 {
         self.handshake.session().map_or(0, |session| session.peer.offer.notify_window).min(MAX_NOTIFY_WINDOW)
     }
@@ -141,8 +141,8 @@ impl Machine {
     }
 
     /// The last packet of a session that this node closed.
-    #[cfg_attr(target_pointer_width = "64", inline(never))]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
+    #[cfg_attr(feature = "speed", inline(never))]
+    #[cfg_attr(not(feature = "speed"), inline(always))]
     fn write_close(&mut self, buf: &mut [u8]) -> Option<usize> {
         let seed = self.handshake.session()?.send;
         let mut writer = Writer::new(buf);
@@ -158,8 +158,8 @@ impl Machine {
     }
 
     /// A packet in the session, if there is anything to say.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline(always))]
     fn write_packet<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8], is_copy: bool) -> Option<usize> {
         let seed = self.handshake.session()?.send;
         let is_ack_due = self.received.is_ack_due(self.now.stamp(), &self.round_trip);
@@ -168,8 +168,8 @@ impl Machine {
     }
 
     /// A packet with an ack if that `is_ack_due`, and with messages, if any can go out.
-    #[cfg_attr(target_pointer_width = "64", inline(never))]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
+    #[cfg_attr(feature = "speed", inline(never))]
+    #[cfg_attr(not(feature = "speed"), inline(always))]
     fn seal_packet<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -216,7 +216,7 @@ impl Machine {
     }
 
     /// Moves waiting messages into the packet, as far as they fit into `limit` bytes.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     fn pack<S: Storage>(&mut self, storage: &mut S, writer: &mut Writer<'_>, limit: usize) -> Packed {
         let room = limit.saturating_sub(writer.len());
         let mut messages = MessageWriter::new(writer, limit);
@@ -231,8 +231,8 @@ impl Machine {
     }
 
     /// Messages that ask for an ack.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline(always))]
     fn pack_reliable<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -275,8 +275,8 @@ impl Machine {
     }
 
     /// A PING, unless another message asks for an ack already.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline(always))]
     fn pack_ping<S: Storage>(&mut self, storage: &mut S, messages: &mut MessageWriter<'_, '_>, packed: &mut Packed) {
         let number = self.sent.next().low;
         let is_wanted = self.out.ping == Ping::Queued;
@@ -315,8 +315,8 @@ impl Machine {
 }
 
 /// Appends the check; returns the length of the frame.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(not(feature = "speed"), inline(never))]
+#[cfg_attr(feature = "speed", inline(always))]
 fn seal(seed: Seed, number: PacketNumber, acked: Option<u32>, writer: &mut Writer<'_>) -> Option<usize> {
     let check = seed.check(number, acked, writer.written());
     writer.u32(check);

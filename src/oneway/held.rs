@@ -59,7 +59,7 @@ pub(crate) struct Held<'a> {
 }
 
 impl<'a> Held<'a> {
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn take(&mut self, notify: &OneWay<'_>) -> Taken {
         if self.state.left_over > 0 {
             return Taken::Wait;
@@ -86,7 +86,7 @@ impl<'a> Held<'a> {
     }
 
     /// The next notify, if it is held: key and payload.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn poll(self) -> Option<(u16, &'a [u8])> {
         let index = self.index(0);
         if !self.is_filled(0) {

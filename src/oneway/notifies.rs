@@ -81,7 +81,7 @@ pub(crate) struct Notifies<'a> {
 
 impl<'a> Notifies<'a> {
     /// The slot of the next one.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn vacant(&self) -> Result<usize, SendError> {
         if usize::from(self.state.len) >= self.slots.len() {
             return Err(SendError::Full);
@@ -90,7 +90,7 @@ impl<'a> Notifies<'a> {
     }
 
     /// Queues the next one, whose payload was written in its slot.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn push(&mut self, key: u16, len: u16) -> Result<(), SendError> {
         let index = self.vacant()?;
         *self.slots.get_mut(index).ok_or(SendError::Full)? = NotifySlot { key, len, ..NotifySlot::FREE };
@@ -99,7 +99,7 @@ impl<'a> Notifies<'a> {
     }
 
     /// The sequence to send next: again what was lost, or what is fresh.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn next_to_send(&self, again: bool, window: u16) -> Option<u16> {
         if !again {
             return self.state.has_fresh(window).then(|| self.state.base.wrapping_add(self.state.sent));
@@ -121,7 +121,7 @@ impl<'a> Notifies<'a> {
         lost.chain(fresh).map(|slot| usize::from(slot.len).saturating_add(7))
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn into_message(self, sequence: u16) -> Option<OutMessage<'a>> {
         let offset = sequence.wrapping_sub(self.state.base);
         let slot = self.slot(offset)?;
@@ -130,7 +130,7 @@ impl<'a> Notifies<'a> {
     }
 
     /// The notify goes out in packet `number`; says how to name it, and whether it had been sent before.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn sent(&mut self, sequence: u16, number: u32) -> Option<(MessageId, bool)> {
         let offset = sequence.wrapping_sub(self.state.base);
         let was_sent = offset < self.state.sent;
@@ -139,7 +139,7 @@ impl<'a> Notifies<'a> {
         Some((MessageId::Notify { sequence }, was_sent))
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn needs(&self, message: MessageId, number: u32) -> bool {
         self.current(message)
             .and_then(|offset| self.slot(offset))
@@ -168,7 +168,7 @@ impl<'a> Notifies<'a> {
     }
 
     /// The peer has it. Slots are freed in order.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn acked(&mut self, message: MessageId) {
         let Some(offset) = self.current(message) else { return };
         self.replace(offset, State::Acked);
@@ -178,7 +178,7 @@ impl<'a> Notifies<'a> {
     }
 
     /// Changes the state of a notify; one that was lost is no longer listed.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     fn replace(&mut self, offset: u16, state: State) {
         let Some(slot) = self.slot_mut(offset) else { return };
         if let State::Lost { before, after } = core::mem::replace(&mut slot.state, state) {

@@ -82,7 +82,7 @@ impl Received {
     ///
     /// Packets whose messages are not taken move the replay window as well: else one that is never taken could come
     /// again when sequences have wrapped.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn arrive(&mut self, number: u32) -> Arrival {
         let behind_newest = distance(number, self.newest);
         let is_far = number.wrapping_sub(self.next.low).wrapping_add(FAR) >= 2 * FAR;
@@ -97,13 +97,13 @@ impl Received {
 
     /// Whether a packet that has arrived is still in the replay window. One that is not may hold sequences that have
     /// wrapped since.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) const fn is_in_window(&self, number: u32) -> bool {
         distance(number, self.newest) <= REPLAY_WINDOW.cast_signed() + 1
     }
 
     /// Whether the messages of packet `number` were taken, as far as is remembered.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn has(&self, number: u32) -> bool {
         match distance(number, self.next.low) {
             ..=0 => false,
@@ -113,7 +113,7 @@ impl Received {
     }
 
     /// The bit of the number `behind` the next one, if it is remembered.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn bit(&self, behind: i32) -> Option<u64> {
         let shift = behind.wrapping_sub(2).cast_unsigned();
         // On small machines two halves are cheaper than a shift of 64 bits.
@@ -128,7 +128,7 @@ impl Received {
     /// Whether a packet without news that comes now only follows the one before it, as the second copy of its messages
     /// or because both were sent again: what it tells is known, and the ack of the other suffices. That is so once for each
     /// packet: however long the round trip is believed to be, every second repetition draws an ack.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn is_copy(&mut self, now: Stamp, round_trip: &RoundTrip) -> bool {
         let is_close = self.is_repeating && self.largest_at.elapsed_micros(now) <= round_trip.fresh_micros();
         is_close && core::mem::replace(&mut self.may_be_copied, false)
@@ -136,7 +136,7 @@ impl Received {
 
     /// Notes that the messages of packet `number` were taken. `len` is how many bytes of the number it carried,
     /// `has_news` whether any message was new.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn note(&mut self, now: Stamp, number: PacketNumber, len: usize, is_eliciting: bool, has_news: bool) {
         let ahead = distance(self.next.low, number.low);
         if ahead >= 0 {
@@ -165,7 +165,7 @@ impl Received {
     }
 
     /// Whether an ack has to go out now, with or without company.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn is_ack_due(&self, now: Stamp, round_trip: &RoundTrip) -> bool {
         self.is_urgent || self.owed > 0 && self.owed_since.is_over(now, round_trip.ack_delay_micros())
     }
@@ -176,7 +176,7 @@ impl Received {
     }
 
     /// The ack for a packet that goes out now; its number is the low half of the full one.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn ack(&self, now: Stamp, round_trip: &RoundTrip) -> Option<AckField> {
         if !self.is_repeating {
             return None;
@@ -199,7 +199,7 @@ impl Received {
     }
 
     /// Packet `number` of ours carries the ack; returns whether it was owed.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn ack_sent(&mut self, number: u32) -> bool {
         let was_owed = self.owed > 0;
         self.owed = 0;
@@ -210,7 +210,7 @@ impl Received {
     }
 
     /// A packet of ours carries no ack: that the peer has it will not say that it has the ack.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn ack_left_out(&mut self) {
         self.carrier = None;
     }
@@ -229,7 +229,7 @@ impl Received {
     }
 
     /// The peer has our packets up to `largest`: if one of them carried the newest ack, it need not be repeated.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn peer_has(&mut self, largest: u32) {
         if self.carrier.is_some_and(|carrier| distance(carrier, largest) >= 0) {
             self.is_repeating = false;

@@ -66,46 +66,46 @@ impl RoundTrip {
     }
 
     /// The measured round trip, if there is one.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn measured(&self) -> Option<Duration> {
         (self.count > 0).then(|| Duration::from_micros(u64::from(self.estimate)))
     }
 
     /// Microseconds that a round trip takes; never zero.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn micros(&self) -> u32 {
         self.estimate.max(1)
     }
 
     /// After so many microseconds a packet without an ack is sent again: 17/16 of the round trip. A sixteenth
     /// leaves room for jitter, more would be felt at every lost frame.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn probe_micros(&self) -> u32 {
         self.micros().saturating_add((self.micros() / 16).max(self.granularity)).max(MIN_PROBE_MICROS)
     }
 
     /// After so many microseconds a packet is lost if a later one was acknowledged: 21/16 of the round trip. The
     /// difference is the reordering window; it is wide because waiting costs nothing while other packets flow.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn lost_micros(&self) -> u32 {
         self.micros().saturating_add(self.micros() / 16 * 5).saturating_add(self.granularity)
     }
 
     /// Packets older than this are sent again when the peer shows that it misses something.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn overdue_micros(&self) -> u32 {
         self.micros().saturating_sub(self.micros() / 32)
     }
 
     /// An ack waits at most so long for a packet that it can ride on.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn ack_delay_micros(&self) -> u32 {
         self.micros() / 16
     }
 
     /// An ack of a packet that came longer ago is no round-trip sample. Twice the ack delay, so that an ack that a
     /// slow driver sends a little late still is one.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn fresh_micros(&self) -> u32 {
         self.micros() / 8
     }

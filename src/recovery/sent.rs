@@ -93,7 +93,7 @@ impl Sent {
 
     /// Bytes that the next packet carries of its number: a hard rule for every packet (H7 of the design,
     /// `PROTOCOL.md §5.1`).
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) const fn next_len(&self) -> usize {
         number_len(self.next.low, self.base)
     }
@@ -110,7 +110,7 @@ impl Sent {
     }
 
     /// Whether the log can take one more transmission: it has room, or its oldest one matters no more.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn has_room(&self, out: &mut impl Outbox) -> bool {
         if usize::from(self.len) < out.log().len() {
             return true;
@@ -123,7 +123,7 @@ impl Sent {
 
     /// Notes that `message` goes out in the next packet. There must be room in the log: its oldest entry is forgotten if
     /// it is full.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn push(&mut self, log: &mut [Transmission], now: Stamp, message: MessageId) {
         // Without memory there is no oldest one.
         if usize::from(self.len) >= log.len().max(1) {
@@ -138,7 +138,7 @@ impl Sent {
     }
 
     /// The next packet is complete.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn packet_sent(&mut self, is_eliciting: bool) {
         self.next = self.next.next();
         self.uneliciting = if is_eliciting { 0 } else { self.uneliciting.saturating_add(1) };
@@ -156,7 +156,7 @@ impl Sent {
 
     /// Handles an ack, whose number was restored. Says whether it told of a message that was not acknowledged before, and what it tells of the round
     /// trip if it is fresh, or anything at all if `is_anything_welcome`.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn handle_ack(
         &mut self,
         out: &mut impl Outbox,
@@ -256,13 +256,13 @@ impl Sent {
     }
 
     /// When the oldest packet went out that is not settled.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn oldest(&self, log: &mut [Transmission]) -> Option<Stamp> {
         self.entry(log, 0).map(|oldest| oldest.at)
     }
 
     /// When the oldest packet below an acknowledged one went out.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn oldest_below(&self, log: &mut [Transmission]) -> Option<Stamp> {
         self.entry(log, 0).filter(|oldest| distance(oldest.number, self.base) > 0).map(|oldest| oldest.at)
     }
@@ -281,7 +281,7 @@ impl Sent {
     }
 
     /// The place of the first entry whose packet has this number or a higher one, or any before it in a short log.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn first_from(&self, log: &mut [Transmission], number: u32) -> u16 {
         let is_long = log.len() > SHORT_LOG && usize::from(self.len) > SHORT_LOG;
         let (mut low, mut high) = (0, if is_long { self.len } else { 0 });
@@ -297,25 +297,25 @@ impl Sent {
     }
 
     /// Forgets what is settled in front.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn trim(&mut self, log: &mut [Transmission]) {
         while self.entry(log, 0).is_some_and(|entry| entry.message.is_none()) {
             self.forget_oldest(log.len());
         }
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn forget_oldest(&mut self, capacity: usize) {
         self.head = self.index(capacity, 1) as u16;
         self.len = self.len.saturating_sub(1);
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn entry(&self, log: &mut [Transmission], offset: u16) -> Option<Transmission> {
         if offset < self.len { log.get(self.index(log.len(), offset)).copied() } else { None }
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn index(&self, capacity: usize, offset: u16) -> usize {
         let index = usize::from(self.head).wrapping_add(usize::from(offset));
         index.checked_sub(capacity).unwrap_or(index)

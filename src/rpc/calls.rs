@@ -143,7 +143,7 @@ impl CallsState {
     }
 
     /// The next slot to send: again what was lost, or what is fresh.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn next_to_send(&self, again: bool) -> Option<u8> {
         first(if again { self.again } else { self.fresh })
     }
@@ -187,14 +187,14 @@ pub(crate) struct Calls<'a> {
 
 impl<'a> Calls<'a> {
     /// A free slot among the first `usable` ones.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn vacant(&self, usable: usize) -> Result<u8, SendError> {
         let index = first(!(self.state.used | self.state.ended)).ok_or(SendError::Full)?;
         if usize::from(index) < usable.min(self.slots.len()) { Ok(index) } else { Err(SendError::Full) }
     }
 
     /// Queues a call that ends at `deadline` in the vacant slot `index`, whose payload was written there.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn call(
         &mut self,
         index: u8,
@@ -239,7 +239,7 @@ impl<'a> Calls<'a> {
     }
 
     /// Ends the calls whose deadline has come. `is_reachable` is whether there is a session.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn expire(&mut self, now: Instant, is_reachable: bool) {
         self.each_waiting(|calls, index, slot| {
             if slot.deadline > now {
@@ -275,7 +275,7 @@ impl<'a> Calls<'a> {
 
     /// Handles the server's word on `slot`, `sequence`. The call that it completes is returned with `Response` when
     /// the application still waits for one; the flag says whether the word was new.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn handle_reply(&mut self, index: u8, sequence: u8, reply: Reply) -> (Option<Call>, bool) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return (None, false) };
         if slot.sequence != sequence {
@@ -348,7 +348,7 @@ impl<'a> Calls<'a> {
     }
 
     /// The next ending to report.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn poll_ended(&mut self) -> Option<(Call, CallError)> {
         let index = first(self.state.ended)?;
         self.state.ended &= !bit(index);
@@ -364,7 +364,7 @@ impl<'a> Calls<'a> {
     }
 
     /// The message that slot `index` has to send. `default` is the time to live that need not be told, as it is told.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn into_message(self, index: u8, now: Instant, default: u8) -> Option<OutMessage<'a>> {
         let slot = self.slots.get(usize::from(index))?;
         let sequence = if slot.state == State::Queued { next_sequence(slot.sequence) } else { slot.sequence };
@@ -381,7 +381,7 @@ impl<'a> Calls<'a> {
 
     /// The message of slot `index` goes out in packet `number`; says how to name it, and whether it had been sent
     /// before.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn sent(&mut self, index: u8, number: u32) -> Option<(MessageId, bool)> {
         let slot = self.slots.get_mut(usize::from(index))?;
         let was_sent = self.state.fresh & bit(index) == 0 || slot.state == State::Queued && slot.is_dirty;
@@ -403,7 +403,7 @@ impl<'a> Calls<'a> {
 
     /// Whether `message` still needs its transmission in packet `number`: it is wanted, was not sent later, and
     /// does not already wait to be sent.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn needs(&self, message: MessageId, number: u32) -> bool {
         let settled = self.state.fresh | self.state.again | self.state.delivered;
         self.current(message).is_some_and(|(index, slot)| slot.last == number && settled & bit(index) == 0)
@@ -431,7 +431,7 @@ impl<'a> Calls<'a> {
     }
 
     /// The peer has `message`.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn acked(&mut self, message: MessageId) {
         if let Some((index, _)) = self.current(message) {
             self.state.again &= !bit(index);
@@ -440,7 +440,7 @@ impl<'a> Calls<'a> {
     }
 
     /// The slot whose message this is now.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn current(&self, message: MessageId) -> Option<(u8, &CallSlot)> {
         let (index, sequence, is_request) = match message {
             MessageId::Request { slot, sequence } => (slot, sequence, true),
@@ -456,7 +456,7 @@ impl<'a> Calls<'a> {
         is_current.then_some((index, slot))
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn each_used(&mut self, mut change: impl FnMut(&mut CallsState, u8, &mut CallSlot)) {
         for index in slots(self.state.used) {
             if let Some(slot) = self.slots.get_mut(usize::from(index)) {
@@ -466,7 +466,7 @@ impl<'a> Calls<'a> {
     }
 
     /// Like [`Self::each_used`], for calls that have not ended.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn each_waiting(&mut self, mut change: impl FnMut(&mut CallsState, u8, &mut CallSlot)) {
         self.each_used(|calls, index, slot| {
             if slot.ended.is_none() && slot.state != State::Draining {

@@ -120,7 +120,7 @@ pub(crate) struct Replies<'a> {
 
 impl<'a> Replies<'a> {
     /// Handles a request.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn handle_request(&mut self, index: u8, sequence: u8) -> Incoming {
         self.take(index, sequence, |replies, slot| {
             slot.state = State::Executing;
@@ -152,7 +152,7 @@ impl<'a> Replies<'a> {
     }
 
     /// Consumes a sequence if it is the next one: the one place where that happens.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn take(
         &mut self,
         index: u8,
@@ -176,7 +176,7 @@ impl<'a> Replies<'a> {
 
     /// The slot in which the response to `request` is to be written. An orphan's is of no use to anyone, and its
     /// handler has ended.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn awaiting(&mut self, request: RequestId) -> Result<u8, RespondError> {
         if self.running(request)? == State::Orphan {
             self.finish(request, State::Idle, 0)?;
@@ -185,7 +185,7 @@ impl<'a> Replies<'a> {
     }
 
     /// The handler's response, of which `len` bytes were written in its slot.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn respond(&mut self, request: RequestId, len: u16) -> Result<(), RespondError> {
         self.running(request)?;
         self.finish(request, State::Responded, len)
@@ -210,7 +210,7 @@ impl<'a> Replies<'a> {
     }
 
     /// The state of the slot in which the handler of `request` runs.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn running(&self, request: RequestId) -> Result<State, RespondError> {
         self.slots
             .get(usize::from(request.slot))
@@ -222,7 +222,7 @@ impl<'a> Replies<'a> {
     }
 
     /// The handler has ended.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn finish(&mut self, request: RequestId, state: State, len: u16) -> Result<(), RespondError> {
         let slot = self.slots.get_mut(usize::from(request.slot)).ok_or(RespondError::Stale)?;
         if slot.state == State::Orphan {
@@ -256,18 +256,18 @@ impl<'a> Replies<'a> {
     }
 
     /// The next handler to be told that it is an orphan.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn poll_orphaned(&mut self) -> Option<RequestId> {
         self.poll_untold(State::Orphan)
     }
 
     /// The next handler to be told that its caller cancelled.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn poll_cancelled(&mut self) -> Option<RequestId> {
         self.poll_untold(State::Executing)
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn poll_untold(&mut self, state: State) -> Option<RequestId> {
         let mut untold = self.state.untold;
         while let Some(index) = first(untold) {
@@ -287,7 +287,7 @@ impl<'a> Replies<'a> {
     }
 
     /// The reply that slot `index` has to send.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn into_message(self, index: u8) -> Option<OutMessage<'a>> {
         let slot = self.slots.get(usize::from(index))?;
         Some(match slot.state {
@@ -301,7 +301,7 @@ impl<'a> Replies<'a> {
 
     /// The reply of slot `index` goes out in packet `number`; says how to name it, and whether it had been sent
     /// before.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn sent(&mut self, index: u8, number: u32) -> Option<(MessageId, bool)> {
         let slot = self.slots.get_mut(usize::from(index))?;
         slot.last = number;
@@ -312,7 +312,7 @@ impl<'a> Replies<'a> {
     }
 
     /// Whether `message` still needs its transmission in packet `number`.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn needs(&self, message: MessageId, number: u32) -> bool {
         self.current(message).is_some_and(|(index, slot)| slot.last == number && self.state.again & bit(index) == 0)
     }
@@ -325,7 +325,7 @@ impl<'a> Replies<'a> {
     }
 
     /// The peer has `message`: its memory is free, its sequence stays taken.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn acked(&mut self, message: MessageId) {
         if let Some((index, _)) = self.current(message)
             && let Some(slot) = self.slots.get_mut(usize::from(index))
@@ -336,7 +336,7 @@ impl<'a> Replies<'a> {
     }
 
     /// The slot whose reply this is now.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn current(&self, message: MessageId) -> Option<(u8, &ReplySlot)> {
         let MessageId::Reply { slot: index, sequence } = message else { return None };
         let slot = self.slots.get(usize::from(index)).filter(|slot| slot.taken == sequence)?;
@@ -358,13 +358,13 @@ impl<'a> Replies<'a> {
 
 impl RepliesState {
     /// The next slot to send: again what was lost, or what is fresh.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn next_to_send(&self, again: bool) -> Option<u8> {
         first(if again { self.again } else { self.fresh })
     }
 
     /// Nothing is to be sent or told any more.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn forget(&mut self, index: u8) {
         let others = !bit(index);
         self.used &= others;
@@ -373,7 +373,7 @@ impl RepliesState {
         self.untold &= others;
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn queue(&mut self, index: u8) {
         self.used |= bit(index);
         self.fresh |= bit(index);

@@ -62,7 +62,7 @@ impl Owed {
         *self.flag(answer) = true;
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn settle(&mut self, answer: Answer) {
         *self.flag(answer) = false;
     }
@@ -74,7 +74,7 @@ impl Owed {
     }
 
     /// The one to send first.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) const fn next(self) -> Option<Answer> {
         if self.session && !(self.challenge && self.was_session) {
             Some(Answer::Session)
@@ -87,7 +87,7 @@ impl Owed {
         }
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     fn flag(&mut self, answer: Answer) -> &mut bool {
         match answer {
             Answer::Session => &mut self.session,
@@ -199,7 +199,7 @@ impl Handshake {
     }
 
     /// A packet has come in the session. From now on an answer to an earlier HELLO proves nothing any more.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn confirm(&mut self) {
         if let Some(session) = self.session.as_mut().filter(|session| !session.is_confirmed) {
             session.is_confirmed = true;

@@ -26,7 +26,7 @@ impl<'a> Reader<'a> {
         self.is_sound
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn bytes(&mut self, len: usize) -> &'a [u8] {
         if let Some((head, tail)) = self.rest.split_at_checked(len) {
             self.rest = tail;
@@ -37,13 +37,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         core::mem::take(&mut self.rest)
     }
 
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn u8(&mut self) -> u8 {
         if let Some((first, tail)) = self.rest.split_first() {
             self.rest = tail;
@@ -54,19 +54,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn u16(&mut self) -> u16 {
         u16::from_le_bytes([self.u8(), self.u8()])
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn u32(&mut self) -> u32 {
         self.uint(4)
     }
 
     /// A little-endian number of `len` bytes, at most 4.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn uint(&mut self, len: usize) -> u32 {
         if IS_WORDWISE && let Some(word) = self.rest.first_chunk() {
             self.rest = self.rest.get(len..).unwrap_or_default();
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A LEB128 varint of at most 3 bytes and 16 bits.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn length(&mut self) -> usize {
         let mut value = 0;
         for shift in [0, 7, 14] {
@@ -131,7 +131,7 @@ impl<'a> Writer<'a> {
         self.buf.get(..self.len).unwrap_or_default()
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         let end = self.len.wrapping_add(bytes.len());
         if let Some(room) = self.buf.get_mut(self.len..end) {
@@ -141,7 +141,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The first `len` of these bytes.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn head<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
         if IS_WORDWISE && let Some(room) = self.buf.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
             // All of them, which takes a single store. What stands behind is written later, or not at all.
@@ -152,8 +152,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn u8(&mut self, value: u8) {
         if let Some(room) = self.buf.get_mut(self.len) {
             *room = value;
@@ -161,19 +161,19 @@ impl<'a> Writer<'a> {
         self.len = self.len.wrapping_add(1);
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn u16(&mut self, value: u16) {
         self.uint(value.into(), 2);
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn u32(&mut self, value: u32) {
         self.uint(value, 4);
     }
 
     /// The low `len` bytes of `value`.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn uint(&mut self, mut value: u32, len: usize) {
         if IS_WORDWISE && let Some(word) = self.buf.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
             // What stands behind is written later, or not at all.
@@ -188,7 +188,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Makes room at `at` and puts the length of what stands behind there as a varint.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn insert_length(&mut self, at: usize) {
         let len = self.len.wrapping_sub(at);
         let distance = length_len(len);
@@ -207,7 +207,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Changes the byte at `at`.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn update(&mut self, at: usize, change: impl FnOnce(u8) -> u8) {
         if let Some(byte) = self.buf.get_mut(at) {
             *byte = change(*byte);
@@ -230,7 +230,7 @@ pub(crate) const fn length_len(len: usize) -> usize {
 }
 
 /// Moves the first `len` bytes of `bytes` by `distance` towards its end, as far as there is room.
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 pub(super) fn move_up(bytes: &mut [u8], len: usize, distance: usize) {
     if IS_WORDWISE && len.saturating_add(distance) <= bytes.len() {
         return bytes.copy_within(..len, distance);

@@ -8,7 +8,7 @@ use super::number::PacketNumber;
 pub(crate) const CHECK_LEN: usize = 4;
 
 /// CRC-32C over the bytes, from the register's state before them to that behind them.
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 fn update(register: u32, bytes: &[u8]) -> u32 {
     #[cfg(not(any(feature = "crc-table", feature = "crc-table-16k", feature = "std")))]
     return by_nibbles(register, bytes);
@@ -17,7 +17,7 @@ fn update(register: u32, bytes: &[u8]) -> u32 {
 }
 
 /// The same over the four bytes of a little-endian number.
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 fn update_u32(register: u32, number: u32) -> u32 {
     #[cfg(not(any(feature = "crc-table-16k", feature = "std")))]
     return update(register, &number.to_le_bytes());
@@ -26,7 +26,7 @@ fn update_u32(register: u32, number: u32) -> u32 {
 }
 
 /// The same over the eight bytes of a little-endian number.
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 fn update_u64(register: u32, number: u64) -> u32 {
     #[cfg(not(any(feature = "crc-table-16k", feature = "std")))]
     return update(register, &number.to_le_bytes());
@@ -68,7 +68,7 @@ fn by_nibbles(mut register: u32, bytes: &[u8]) -> u32 {
 
 /// By a table of 1 or 16 KiB, or on an operating system by the processor's instruction, if it has one.
 #[cfg(any(feature = "crc-table", feature = "crc-table-16k", feature = "std"))]
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 fn by_table(register: u32, bytes: &[u8]) -> u32 {
     // To ask whether there is an instruction takes as long as a short packet.
     #[cfg(feature = "std")]
@@ -85,7 +85,7 @@ fn by_table(register: u32, bytes: &[u8]) -> u32 {
 /// A word of eight or four bytes at a time. The library does sixteen bytes at a time, or one: packets are shorter than
 /// that, and longer than this.
 #[cfg(any(feature = "crc-table-16k", feature = "std"))]
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 fn by_words(register: u32, bytes: &[u8]) -> u32 {
     if !IS_WORDWISE {
         let (words, rest) = bytes.as_chunks::<4>();
@@ -116,7 +116,7 @@ fn by_bytes(register: u32, bytes: &[u8]) -> u32 {
 
 /// What four zero bytes make of the register.
 #[cfg(any(feature = "crc-table-16k", feature = "std"))]
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 fn four_zeros(register: u32) -> u32 {
     let [a, b, c, d] = register.to_le_bytes();
     after(3, a) ^ after(2, b) ^ after(1, c) ^ after(0, d)
@@ -128,7 +128,7 @@ fn four_zeros(register: u32) -> u32 {
     clippy::indexing_slicing,
     reason = "a byte is always in the table of 256, and as many zeros are asked for as there are tables"
 )]
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 fn after(zeros: usize, byte: u8) -> u32 {
     #[cfg(not(any(feature = "crc-table-16k", feature = "std")))]
     type Table = crc::Table<1>;
@@ -159,7 +159,7 @@ impl Seed {
     }
 
     /// The check of `packet`, which carries `number` and perhaps the ack of which `acked` is the low half.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn check(self, number: PacketNumber, acked: Option<u32>, packet: &[u8]) -> u32 {
         let mut register = self.0;
         if number.high != 0 {
@@ -190,7 +190,7 @@ pub(crate) fn session_id(one: End, other: End) -> u32 {
 }
 
 /// Parts a frame into packet and check. `None` if it is too short.
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 pub(crate) fn split_check(frame: &[u8]) -> Option<(&[u8], u32)> {
     let (packet, check) = frame.split_last_chunk::<CHECK_LEN>()?;
     (!packet.is_empty()).then(|| (packet, u32::from_le_bytes(*check)))

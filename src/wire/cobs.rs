@@ -241,7 +241,7 @@ impl Zeros {
 }
 
 /// Less than a word, filled up with what is not zero.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+#[cfg_attr(not(feature = "speed"), inline(never))]
 fn padded(bytes: &[u8]) -> [u8; WORD_LEN] {
     let mut word = [0xFF; WORD_LEN];
     for (to, from) in word.iter_mut().zip(bytes) {

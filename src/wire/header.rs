@@ -34,7 +34,7 @@ pub(crate) struct Header {
 
 impl AckField {
     /// Whether the packet `behind` the largest has come.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(feature = "speed", inline)]
     pub(crate) const fn covers(&self, behind: u32) -> bool {
         let bit = behind.wrapping_sub(1);
         // On small machines two halves are cheaper than a shift of 64 bits.
@@ -45,7 +45,7 @@ impl AckField {
 
 impl Header {
     /// Reads a header; the reader then stands at the first message.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let flags = reader.u8();
         // The lengths are 1, 2, 3, 4; 0, 1, 2, 4; and 0, 1, 4, 8.
@@ -75,7 +75,7 @@ impl Header {
 
     /// Writes the header. The number is cut to `number_len` bytes, the ack number to its `len`, the bitmap to its
     /// `reach`; a bitmap of 64 ones is left out.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn write(&self, writer: &mut Writer<'_>) {
         let mut flags = SESSION_BIT | (self.number_len.wrapping_sub(1) as u8 & 3) << 5;
         let start = writer.len();

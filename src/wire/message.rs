@@ -66,7 +66,7 @@ impl<'f> WireMessages<'f> {
     }
 
     /// The next message, `None` at the end of the packet.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn next(&mut self) -> Option<Result<WireMessage<'f>, Malformed>> {
         if self.reader.is_empty() {
             return None;
@@ -75,7 +75,7 @@ impl<'f> WireMessages<'f> {
         Some(message.ok_or(Malformed))
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     fn read(&mut self) -> Option<WireMessage<'f>> {
         let reader = &mut self.reader;
         let kind = reader.u8();
@@ -100,7 +100,7 @@ impl<'f> WireMessages<'f> {
         })
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     fn read_control(&mut self, operation: u8, run: Option<(u16, u16)>) -> Option<WireMessage<'f>> {
         let reader = &mut self.reader;
         Some(match operation {
@@ -133,7 +133,7 @@ impl<'f> WireMessages<'f> {
 }
 
 /// A payload with its length in front, or up to the end of the packet.
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 fn payload<'f>(reader: &mut Reader<'f>, has_length: bool) -> &'f [u8] {
     if has_length {
         let len = reader.length();
@@ -157,7 +157,7 @@ pub(crate) struct OutMessage<'f> {
 }
 
 impl<'f> OutMessage<'f> {
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     const fn new<const N: usize>(bytes: [u8; N], payload: Option<&'f [u8]>) -> Self {
         let mut head = [0; HEAD];
         if let Some((room, _)) = head.split_first_chunk_mut() {
@@ -166,7 +166,7 @@ impl<'f> OutMessage<'f> {
         Self { head, head_len: N as u8, payload, run: None }
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) const fn ping() -> Self {
         Self::new([PING], None)
     }
@@ -175,12 +175,12 @@ impl<'f> OutMessage<'f> {
         Self::new([CLOSE], None)
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) const fn cancel(slot: u8, sequence: u8) -> Self {
         Self::new([CANCEL, slot, sequence], None)
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) const fn notify(message: OneWay<'f>) -> Self {
         Self { run: Some((message.sequence, message.key)), ..Self::one_way(NOTIFY, message) }
     }
@@ -189,13 +189,13 @@ impl<'f> OutMessage<'f> {
         Self::one_way(PUBLISH, message)
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     const fn one_way(kind: u8, OneWay { sequence, key, payload }: OneWay<'f>) -> Self {
         let ([a, b], [c, d]) = (sequence.to_le_bytes(), key.to_le_bytes());
         Self::new([kind, a, b, c, d], Some(payload))
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) const fn request(slot: u8, sequence: u8, key: u16, time_to_live: Option<u8>, payload: &'f [u8]) -> Self {
         let [low, high] = key.to_le_bytes();
         match time_to_live {
@@ -204,12 +204,12 @@ impl<'f> OutMessage<'f> {
         }
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) const fn response(slot: u8, sequence: u8, payload: &'f [u8]) -> Self {
         Self::new([typed(RESPONSE, slot), sequence], Some(payload))
     }
 
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) const fn refusal(slot: u8, sequence: u8, code: u8) -> Self {
         Self::new([typed(REFUSAL, slot), sequence, code], None)
     }
@@ -229,14 +229,14 @@ pub(crate) struct MessageWriter<'w, 'b> {
 
 impl<'w, 'b> MessageWriter<'w, 'b> {
     /// Writes behind what `writer` holds, `end` bytes in all at most.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn new(writer: &'w mut Writer<'b>, end: usize) -> Self {
         let end = end.min(writer.len().wrapping_add(writer.room()));
         Self { writer, open: None, run: None, end }
     }
 
     /// Writes the message, or nothing if it does not fit; returns whether it did.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn push(&mut self, message: &OutMessage<'_>) -> bool {
         let (mut head, mut head_len) = (message.head, usize::from(message.head_len));
         if let (Some((sequence, key)), Some(run)) = (message.run, self.run)

@@ -28,14 +28,14 @@ impl PacketNumber {
 }
 
 /// How far the number with the low half `to` lies ahead of the one with the low half `from`; negative if it lies behind.
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 pub(crate) const fn distance(from: u32, to: u32) -> i32 {
     to.wrapping_sub(from).cast_signed()
 }
 
 /// Bytes that the number with the low half `number` needs so that a peer that has acknowledged everything below `base`
 /// restores it.
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 pub(crate) const fn number_len(number: u32, base: u32) -> usize {
     const HALF_OF_1: u32 = half_turn(1);
     const HALF_OF_2: u32 = half_turn(2);
@@ -49,7 +49,7 @@ pub(crate) const fn number_len(number: u32, base: u32) -> usize {
 }
 
 /// The number with the low `len` bytes `truncated` that is nearest to `expected` (RFC 9000 A.3).
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 pub(crate) const fn restore(truncated: u32, len: usize, expected: PacketNumber) -> PacketNumber {
     let ahead = one_less_ahead(truncated, len, expected.low);
     let low = expected.low.wrapping_add(ahead.cast_unsigned()).wrapping_add(1);
@@ -73,7 +73,7 @@ pub(crate) const fn restore(truncated: u32, len: usize, expected: PacketNumber) 
 ///
 /// The peer gives an ack number the bytes that its packet had, so the rule of [`number_len`] makes this unambiguous
 /// as well.
-#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(feature = "speed", inline)]
 pub(crate) const fn restore_ack(truncated: u32, len: usize, base: u32, next: PacketNumber) -> Option<u32> {
     let low = base.wrapping_add(one_less_ahead(truncated, len, base).cast_unsigned()).wrapping_add(1);
     let was_sent = if next.high == 0 { low < next.low } else { distance(low, next.low) > 0 };

@@ -100,8 +100,8 @@ def measure(directory, with_functions):
         for level in LEVELS:
             program = directory / f"{triple}-{level}-plain"
             figure = totals(command, pace, program)
-            with_table = totals(command, pace, directory / f"{triple}-{level}-table")
-            figure["call_with_table"] = with_table["call"]
+            with_speed = totals(command, pace, directory / f"{triple}-{level}-speed")
+            figure["call_with_speed"] = with_speed["call"]
             counted = trace(command, program)
             found = sources(program, sorted(counted))
             figure["parts"] = parts(found, counted)
@@ -115,12 +115,12 @@ def measure(directory, with_functions):
 
 
 def show(figures, before):
-    print("                      call  change  with table  change   then   of the call: " + "  ".join(f"{part:>8}" for part in [*PARTS, "machine"]))
+    print("                      call  change  with speed  change   then   of the call: " + "  ".join(f"{part:>8}" for part in [*PARTS, "machine"]))
     for board, levels in figures.items():
         for level, now in levels.items():
             old = before.get(board, {}).get(level, now)
             line = f"{board:10} opt {level:3}{now['call']:8}{now['call'] - old['call']:+8}"
-            line += f"{now['call_with_table']:12}{now['call_with_table'] - old['call_with_table']:+8}{now['turn']:7}" + " " * 16
+            line += f"{now['call_with_speed']:12}{now['call_with_speed'] - old['call_with_speed']:+8}{now['turn']:7}" + " " * 16
             print(line + "".join(f"{number:10}" for number in now["parts"].values()))
 
 
@@ -128,7 +128,7 @@ def exceeds(figures, limits):
     failed = False
     for board, levels in figures.items():
         for level, now in levels.items():
-            for what in ("call", "call_with_table", "turn"):
+            for what in ("call", "call_with_speed", "turn"):
                 limit = limits.get(board, {}).get(level, {}).get(what, 0)
                 if now[what] > limit * (1 + TOLERANCE):
                     message = f"{board}, opt-level {level}: {what} has grown from {limit} to {now[what]}"
