@@ -16,6 +16,7 @@ const MAX_PIECE: usize = 254;
 type Word = u64;
 
 const WORD_LEN: usize = size_of::<Word>();
+const BLOCK_LEN: usize = 32;
 pub(super) const IS_WORDWISE: bool = cfg!(target_pointer_width = "64");
 
 /// The most bytes that COBS adds to `len` bytes of data, without the delimiter: ⌈`len` / 254⌉, but
@@ -147,6 +148,13 @@ pub(super) fn decode_in_place(frame: &mut [u8]) -> Option<usize> {
     // The full pieces so far, and so the distance by which data have to move.
     let mut removed = 0_usize;
     let mut code = NonZeroU8::new(*frame.first()?)?;
+    // Until a full piece comes, all bytes are in their place. The loop below can do that as well.
+    while IS_WORDWISE && code != NonZeroU8::MAX {
+        let next = at.wrapping_add(usize::from(code.get()));
+        let Some(byte) = frame.get_mut(next) else { break };
+        code = NonZeroU8::new(core::mem::take(byte))?;
+        at = next;
+    }
     loop {
         let next = at.checked_add(usize::from(code.get()))?;
         if removed > 0 {
@@ -180,9 +188,13 @@ pub(super) fn first_zero(data: &[u8]) -> Option<usize> {
     if !IS_WORDWISE {
         return data.iter().position(|byte| *byte == 0);
     }
-    let (words, _) = data.as_chunks();
-    let clean = words.iter().take_while(|word| Zeros::of_word(**word).is_empty()).count();
-    let start = clean.wrapping_mul(WORD_LEN);
+    // Blocks first: the least of their bytes is found by vector instructions.
+    let (blocks, _) = data.as_chunks::<BLOCK_LEN>();
+    let has_no_zero = |block: &&[u8; BLOCK_LEN]| block.iter().fold(u8::MAX, |least, byte| least.min(*byte)) > 0;
+    let clean = blocks.iter().take_while(has_no_zero).count().wrapping_mul(BLOCK_LEN);
+    let (words, _) = data.get(clean..)?.as_chunks();
+    let words = words.iter().take_while(|word| Zeros::of_word(**word).is_empty()).count();
+    let start = words.wrapping_mul(WORD_LEN).wrapping_add(clean);
     Zeros::of(data.get(start..)?).first()?.checked_add(start)
 }
 
