@@ -49,7 +49,10 @@ impl Emulator {
     /// Starts it for the first time, in a directory of its own; the other end of its port comes with it.
     pub fn start(board: Board) -> (Self, UnixStream) {
         static FIRMWARE: OnceLock<PathBuf> = OnceLock::new();
-        let firmware = FIRMWARE.get_or_init(build_firmware);
+        let firmware = FIRMWARE.get_or_init(|| {
+            remove_leftovers();
+            build_firmware()
+        });
         // Paths of sockets must be short.
         let dir = (0..).map(|n| env::temp_dir().join(format!("bowline-{}-{n}", process::id())));
         let dir = dir.into_iter().find(|dir| fs::create_dir(dir).is_ok()).expect("there is a name that is free");
@@ -99,6 +102,18 @@ impl Drop for Emulator {
     }
 }
 
+/// Removes the directories of tests that were killed.
+fn remove_leftovers() {
+    for entry in fs::read_dir(env::temp_dir()).expect("it can be read").flatten() {
+        let name = entry.file_name();
+        let ours = name.to_str().and_then(|name| name.strip_prefix("bowline-")?.split_once('-'));
+        let Some((process, _)) = ours.filter(|(_, n)| n.parse::<u32>().is_ok()) else { continue };
+        if process.parse::<u32>().is_ok() && !Path::new("/proc").join(process).exists() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// Where the firmware for all boards is.
 fn build_firmware() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware");
@@ -118,7 +133,9 @@ fn launch(board: Board, dir: &Path) -> (Child, UnixStream, BufReader<UnixStream>
         UnixListener::bind(&path).expect("the directory is ours")
     });
     let qemu = if board.triple.starts_with("riscv32") { "qemu-system-riscv32" } else { "qemu-system-arm" };
-    let mut command = Command::new(qemu);
+    // It must not outlive a test that is killed.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", qemu]);
     // The standard output is also the board's, by semihosting.
     let console = File::create(dir.join("console")).expect("the directory is ours");
     command.current_dir(dir).stdin(Stdio::null()).stdout(console);
