@@ -21,7 +21,7 @@
 //! - `drivers`: ports and clocks, blocking or with futures, on microcontrollers and operating systems.
 //!
 //! README.md has both sides in ten lines each. The features `defmt`, `log` and `tracing` tell what happens on a link;
-//! `defmt` also formats the public types.
+//! `defmt` also formats the public types. `speed` trades flash for instructions.
 //!
 //! # The loop that drives it
 //!

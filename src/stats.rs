@@ -76,7 +76,6 @@ impl Dropped {
 
 /// Counts one more.
 #[cfg_attr(not(feature = "speed"), inline(never))]
-#[cfg_attr(feature = "speed", inline)]
 pub(crate) fn count(counter: &mut u32) {
     *counter = counter.saturating_add(1);
 }

@@ -1,8 +1,8 @@
 //! bowline with the memory of a server: of a size that the compiler knows, or lent at run time.
 
 use bowline::{
-    Buffers, CallSlot, Config, Duration, Endpoint, HeldSlot, Incarnation, Instant, Message, NotifySlot, Parts, ReplySlot,
-    Semantics, Storage, Transmission,
+    Buffers, CallSlot, Config, Duration, Endpoint, HeldSlot, Incarnation, Instant, Message, NotifySlot, Parts,
+    ReplySlot, Semantics, Storage, Transmission,
 };
 
 use crate::exchange::{End, Load};

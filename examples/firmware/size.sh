@@ -3,6 +3,7 @@
 # the node with its frame buffers lies), in bytes, as the difference to the same firmware without the crate.
 #
 #   size.sh           prints a table, with the change since size.json was saved
+#   size.sh --speed   prints a table for the feature `speed`; the change is what that costs
 #   size.sh --json    prints one object
 #   size.sh --stack   prints the calls that make the deepest stack
 #   size.sh --where   prints where the flash goes, and who calls helpers such as divisions
@@ -13,9 +14,9 @@
 set -euo pipefail
 mode=${1:---table}
 case $mode in
---table | --json | --stack | --where | --save | --check) ;;
+--table | --speed | --json | --stack | --where | --save | --check) ;;
 *)
-  sed -n '5,10s/^# *//p' "$0" >&2
+  sed -n '5,11s/^# *//p' "$0" >&2
   exit 2
   ;;
 esac
@@ -23,7 +24,11 @@ cd "$(dirname "$0")/size"
 # Only a development compiler may build core; RUSTC_BOOTSTRAP says that this one may.
 export PATH="/usr/bin:$PATH" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Z emit-stack-sizes"
 unset RUSTUP_TOOLCHAIN CARGO_ENCODED_RUSTFLAGS RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER CARGO_BUILD_TARGET
-/usr/bin/cargo build --quiet --locked --release --target-dir target --target thumbv6m-none-eabi -Z build-std=core
+features=
+if [ "$mode" = --speed ]; then
+  features=speed mode=--table
+fi
+/usr/bin/cargo build --quiet --locked --release --features "$features" --target-dir target --target thumbv6m-none-eabi -Z build-std=core
 programs=target/thumbv6m-none-eabi/release
 if [ "$mode" = --where ]; then
   for program in server client both; do

@@ -68,7 +68,6 @@ impl Machine {
     }
 
     #[cfg_attr(not(feature = "speed"), inline(never))]
-    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn call<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -152,7 +151,6 @@ impl Machine {
         Ok(room_of(parts.notify_payloads, parts.payload, slot, limit))
     }
 
-    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn notify<S: Storage>(&mut self, storage: &mut S, key: u16, len: usize) -> Result<(), SendError> {
         let pushed = self.out.with(storage).notifies().push(key, len as u16);
         self.check_invariants(storage);

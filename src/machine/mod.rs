@@ -197,8 +197,7 @@ impl Machine {
             return Some(Event::VersionRefused { version });
         }
         let has_untold = S::REPLIES > 0 && self.out.replies.has_untold();
-        if has_untold && let Some(request) = self.replies(storage).poll_orphaned()
-        {
+        if has_untold && let Some(request) = self.replies(storage).poll_orphaned() {
             return Some(Event::Orphaned { request });
         }
         if S::CALLS > 0

@@ -118,7 +118,6 @@ impl<'f> Messages<'f> {
         self.take(machine, storage)
     }
 
-    #[cfg_attr(feature = "speed", inline(never))]
     fn take<S: Storage>(&mut self, machine: &mut Machine, storage: &mut S) -> Option<Message<'f>> {
         let packet = self.packet.as_mut()?;
         loop {
@@ -333,7 +332,6 @@ impl Machine {
     }
 
     #[cfg_attr(not(feature = "speed"), inline(never))]
-    #[cfg_attr(feature = "speed", inline(always))]
     fn handle_ack<S: Storage>(&mut self, storage: &mut S, ack: &AckField) {
         // What both sides believe may be so far off that no ack is ever fresh. Then a sample that is too long is
         // better than none.

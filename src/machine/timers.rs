@@ -167,7 +167,6 @@ impl Machine {
     /// How long an ack is waited for. It does not grow with losses, which on a wire of one's own do not mean load;
     /// only when nothing new was acknowledged for long it doubles each time: the peer is gone, or the round trip is
     /// much longer than was measured and the log forgets packets before their acks come.
-    #[cfg_attr(feature = "speed", inline)]
     fn probe_interval(&self) -> u32 {
         let interval = self.round_trip.probe_micros();
         let mut stretched = interval;
@@ -181,7 +180,6 @@ impl Machine {
     }
 
     /// `micros`, but no less than the probe interval once that grows.
-    #[cfg_attr(feature = "speed", inline)]
     fn patient(&self, micros: u32) -> u32 {
         if self.unanswered > PATIENCE { micros.max(self.probe_interval()) } else { micros }
     }
@@ -200,7 +198,6 @@ impl Machine {
     }
 
     /// How often frames of a peer may draw a HELLO in the long run (`PROTOCOL.md §8.5`).
-    #[cfg_attr(feature = "speed", inline)]
     pub(super) fn hello_interval(&self) -> u32 {
         self.round_trip.probe_micros().min(self.config.heartbeat).max(MIN_HELLO_INTERVAL)
     }

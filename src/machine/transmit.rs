@@ -141,7 +141,6 @@ impl Machine {
     }
 
     /// The last packet of a session that this node closed.
-    #[cfg_attr(feature = "speed", inline(never))]
     #[cfg_attr(not(feature = "speed"), inline(always))]
     fn write_close(&mut self, buf: &mut [u8]) -> Option<usize> {
         let seed = self.handshake.session()?.send;
@@ -159,7 +158,6 @@ impl Machine {
 
     /// A packet in the session, if there is anything to say.
     #[cfg_attr(not(feature = "speed"), inline(never))]
-    #[cfg_attr(feature = "speed", inline(always))]
     fn write_packet<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8], is_copy: bool) -> Option<usize> {
         let seed = self.handshake.session()?.send;
         let is_ack_due = self.received.is_ack_due(self.now.stamp(), &self.round_trip);
@@ -168,7 +166,6 @@ impl Machine {
     }
 
     /// A packet with an ack if that `is_ack_due`, and with messages, if any can go out.
-    #[cfg_attr(feature = "speed", inline(never))]
     #[cfg_attr(not(feature = "speed"), inline(always))]
     fn seal_packet<S: Storage>(
         &mut self,
@@ -216,7 +213,6 @@ impl Machine {
     }
 
     /// Moves waiting messages into the packet, as far as they fit into `limit` bytes.
-    #[cfg_attr(feature = "speed", inline(always))]
     fn pack<S: Storage>(&mut self, storage: &mut S, writer: &mut Writer<'_>, limit: usize) -> Packed {
         let room = limit.saturating_sub(writer.len());
         let mut messages = MessageWriter::new(writer, limit);
@@ -232,7 +228,6 @@ impl Machine {
 
     /// Messages that ask for an ack.
     #[cfg_attr(not(feature = "speed"), inline(never))]
-    #[cfg_attr(feature = "speed", inline(always))]
     fn pack_reliable<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -276,7 +271,6 @@ impl Machine {
 
     /// A PING, unless another message asks for an ack already.
     #[cfg_attr(not(feature = "speed"), inline(never))]
-    #[cfg_attr(feature = "speed", inline(always))]
     fn pack_ping<S: Storage>(&mut self, storage: &mut S, messages: &mut MessageWriter<'_, '_>, packed: &mut Packed) {
         let number = self.sent.next().low;
         let is_wanted = self.out.ping == Ping::Queued;

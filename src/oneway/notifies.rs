@@ -81,7 +81,6 @@ pub(crate) struct Notifies<'a> {
 
 impl<'a> Notifies<'a> {
     /// The slot of the next one.
-    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn vacant(&self) -> Result<usize, SendError> {
         if usize::from(self.state.len) >= self.slots.len() {
             return Err(SendError::Full);
@@ -99,7 +98,6 @@ impl<'a> Notifies<'a> {
     }
 
     /// The sequence to send next: again what was lost, or what is fresh.
-    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn next_to_send(&self, again: bool, window: u16) -> Option<u16> {
         if !again {
             return self.state.has_fresh(window).then(|| self.state.base.wrapping_add(self.state.sent));
@@ -139,7 +137,6 @@ impl<'a> Notifies<'a> {
         Some((MessageId::Notify { sequence }, was_sent))
     }
 
-    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn needs(&self, message: MessageId, number: u32) -> bool {
         self.current(message)
             .and_then(|offset| self.slot(offset))

@@ -35,7 +35,6 @@ impl Sizes {
     }
 
     /// Packet `number` has arrived, or is lost.
-    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn note(&mut self, number: u32, is_lost: bool) {
         let fates = if number.is_multiple_of(PROBED) { &mut self.probed } else { &mut self.usual };
         fates.known = fates.known.saturating_add(1);

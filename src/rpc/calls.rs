@@ -381,7 +381,6 @@ impl<'a> Calls<'a> {
 
     /// The message of slot `index` goes out in packet `number`; says how to name it, and whether it had been sent
     /// before.
-    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn sent(&mut self, index: u8, number: u32) -> Option<(MessageId, bool)> {
         let slot = self.slots.get_mut(usize::from(index))?;
         let was_sent = self.state.fresh & bit(index) == 0 || slot.state == State::Queued && slot.is_dirty;

@@ -301,7 +301,6 @@ impl<'a> Replies<'a> {
 
     /// The reply of slot `index` goes out in packet `number`; says how to name it, and whether it had been sent
     /// before.
-    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn sent(&mut self, index: u8, number: u32) -> Option<(MessageId, bool)> {
         let slot = self.slots.get_mut(usize::from(index))?;
         slot.last = number;

@@ -141,7 +141,6 @@ impl<'a> Writer<'a> {
     }
 
     /// The first `len` of these bytes.
-    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn head<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
         if IS_WORDWISE && let Some(room) = self.buf.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
             // All of them, which takes a single store. What stands behind is written later, or not at all.

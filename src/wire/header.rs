@@ -34,7 +34,6 @@ pub(crate) struct Header {
 
 impl AckField {
     /// Whether the packet `behind` the largest has come.
-    #[cfg_attr(feature = "speed", inline)]
     pub(crate) const fn covers(&self, behind: u32) -> bool {
         let bit = behind.wrapping_sub(1);
         // On small machines two halves are cheaper than a shift of 64 bits.

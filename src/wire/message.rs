@@ -157,7 +157,6 @@ pub(crate) struct OutMessage<'f> {
 }
 
 impl<'f> OutMessage<'f> {
-    #[cfg_attr(feature = "speed", inline(always))]
     const fn new<const N: usize>(bytes: [u8; N], payload: Option<&'f [u8]>) -> Self {
         let mut head = [0; HEAD];
         if let Some((room, _)) = head.split_first_chunk_mut() {
@@ -166,7 +165,6 @@ impl<'f> OutMessage<'f> {
         Self { head, head_len: N as u8, payload, run: None }
     }
 
-    #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) const fn ping() -> Self {
         Self::new([PING], None)
     }
