@@ -33,6 +33,7 @@ pub struct Notify<'a> {
 
 impl<S: Storage> Endpoint<S> {
     /// A node that boots now.
+    #[inline(always)]
     pub fn new(now: Instant, config: Config, storage: S) -> Self {
         Self { machine: Machine::new(now, &config), storage }
     }

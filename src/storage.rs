@@ -167,6 +167,7 @@ impl<
 > Buffers<PAYLOAD, CALLS, REPLIES, NOTIFY_OUT, NOTIFY_IN, PUBLISH, SENT>
 {
     /// Empty buffers.
+    #[inline(always)] // In its place at once, not on the stack first.
     pub const fn new() -> Self {
         const {
             assert!(PAYLOAD >= 32, "PAYLOAD must be at least 32 bytes: the handshake needs a frame of 48");

@@ -44,8 +44,9 @@ use crate::time::{Duration, Instant};
 use crate::typed::{Context, Interface, Notification, Procedure, Topic, assert_fit, decode, name_error};
 use crate::wire::{Deframer, frame_len};
 
-/// Bytes read from a stream at once. Small, so that one turn is short however much has come.
-const PORTION: usize = 32;
+/// Bytes read from a stream at once: few, so that one turn is short however much has come, but a system call is to be
+/// worth its while.
+const PORTION: usize = if cfg!(feature = "std") { 256 } else { 16 };
 
 /// How long to wait for a port that has taken a part of a frame.
 const STALL: Duration = Duration::from_millis(2);
@@ -112,6 +113,7 @@ struct Link<P, const N: usize> {
 impl<P: Port, S: Storage, const N: usize> Node<P, S, N> {
     /// A node that boots now, calls with a timeout of 5 s, and refuses all requests until it is told how to
     /// [`serve`](Self::serve) them.
+    #[inline(always)] // A function of its own would have a node on its stack, to be moved. So would `serve`.
     pub fn new(mut port: P, config: Config, storage: S, frames: Frames<N>) -> Self {
         const {
             assert!(
@@ -150,6 +152,7 @@ where
     G: FnMut(LinkEvent<P::Error>),
 {
     /// Serves the interface `I`. What cannot be decoded is refused, *executed: no*.
+    #[inline(always)]
     pub fn serve<I: Interface>(
         mut self,
         mut handler: impl FnMut(&mut Context<'_, S>, I::Incoming<'_>),
@@ -164,6 +167,7 @@ where
     }
 
     /// Handles messages that have no types, or in a way of one's own.
+    #[inline(always)]
     pub fn serve_raw<T: FnMut(&mut Context<'_, S>, Message<'_>)>(self, handler: T) -> Node<P, S, N, T, G> {
         let Self { endpoint, link, on_event, timeout, .. } = self;
         Node { endpoint, link, handler, on_event, timeout }

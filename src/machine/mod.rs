@@ -120,6 +120,7 @@ enum LastFrame {
 }
 
 impl Machine {
+    #[inline(always)]
     pub(crate) fn new(now: Instant, config: &Config) -> Self {
         let quiet = config.incarnation.quiet;
         // Timers count in 32 bits, so what they wait for must come before those wrap.

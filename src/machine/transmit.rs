@@ -141,7 +141,7 @@ impl Machine {
     }
 
     /// The last packet of a session that this node closed.
-    #[cfg_attr(not(feature = "speed"), inline(always))]
+    #[inline(never)]
     fn write_close(&mut self, buf: &mut [u8]) -> Option<usize> {
         let seed = self.handshake.session()?.send;
         let mut writer = Writer::new(buf);
@@ -157,7 +157,7 @@ impl Machine {
     }
 
     /// A packet in the session, if there is anything to say.
-    #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(not(feature = "speed"), inline(always))]
     fn write_packet<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8], is_copy: bool) -> Option<usize> {
         let seed = self.handshake.session()?.send;
         let is_ack_due = self.received.is_ack_due(self.now.stamp(), &self.round_trip);

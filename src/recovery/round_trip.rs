@@ -46,6 +46,7 @@ impl RoundTrip {
         }
     }
 
+    #[cfg_attr(not(feature = "speed"), inline(never))]
     fn add(&mut self, sample: u32) {
         if let Some(slot) = self.samples.get_mut(usize::from(self.at)) {
             *slot = sample;
