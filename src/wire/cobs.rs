@@ -65,17 +65,8 @@ pub(crate) fn encode_in_place<const HAS_LONG_RUNS: bool>(buf: &mut [u8], len: us
 fn encode_short_runs(frame: &mut [u8]) -> Result<(), usize> {
     let mut code = 0;
     let mut base = 1_usize;
-    if !IS_WORDWISE {
-        while let Some(byte) = frame.get(base) {
-            if *byte == 0 {
-                set_code(frame, code, base, MAX_PIECE)?;
-                code = base;
-            }
-            base = base.wrapping_add(1);
-        }
-    }
-    while IS_WORDWISE && let Some(rest) = frame.get(base..).filter(|rest| !rest.is_empty()) {
-        let mut zeros = Zeros::of(rest);
+    while IS_WORDWISE && let Some(word) = frame.get(base..).and_then(<[u8]>::first_chunk) {
+        let mut zeros = Zeros::of_word(*word);
         while let Some(offset) = zeros.first() {
             let zero = base.wrapping_add(offset);
             set_code(frame, code, zero, MAX_PIECE)?;
@@ -83,6 +74,13 @@ fn encode_short_runs(frame: &mut [u8]) -> Result<(), usize> {
             zeros.forget_first();
         }
         base = base.wrapping_add(WORD_LEN);
+    }
+    while let Some(byte) = frame.get(base) {
+        if *byte == 0 {
+            set_code(frame, code, base, MAX_PIECE)?;
+            code = base;
+        }
+        base = base.wrapping_add(1);
     }
     // A full piece at the very end needs no code behind it: the zero that it would stand for is
     // not data.
@@ -140,6 +138,48 @@ fn inserted_codes(mut data: &[u8]) -> Option<usize> {
     inserted.checked_add(data.len().saturating_sub(1) / MAX_PIECE)
 }
 
+/// Decodes the frame at the front of `input` on its way into `room`, a word at a time, and returns `end`: the data are
+/// `room[1..end]`, the delimiter is `input[end]`.
+///
+/// `None` for what takes more than that: a frame that is not there as a whole, is malformed, has a full piece, or fills
+/// `room` to its last word. Then what is in `room` has changed.
+pub(super) fn decode_whole(input: &[u8], room: &mut [u8]) -> Option<usize> {
+    let (words, rest) = input.as_chunks();
+    let (places, _) = room.as_chunks_mut();
+    // Where the next code is, in bits behind the beginning of the word.
+    let mut code_at = 0;
+    for (index, (word, place)) in words.iter().zip(&mut *places).enumerate() {
+        let end = decode_word(Word::from_le_bytes(*word), place, &mut code_at)?;
+        if end < Word::BITS {
+            return (code_at == end).then_some(index.wrapping_mul(WORD_LEN).wrapping_add(end as usize / 8));
+        }
+        code_at = code_at.wrapping_sub(Word::BITS);
+    }
+    // The rest, filled up with what is not zero.
+    let missing = 8 * WORD_LEN.wrapping_sub(rest.len()) as u32;
+    let word = !(!Word::from_le_bytes(*input.last_chunk()?)).checked_shr(missing).unwrap_or(0);
+    let end = decode_word(word, places.get_mut(words.len())?, &mut code_at)?;
+    (code_at == end && end < Word::BITS).then_some(words.len().wrapping_mul(WORD_LEN).wrapping_add(end as usize / 8))
+}
+
+/// Puts `word` into its place with zeros for codes, of which the first is `code_at` bits behind its beginning, and
+/// returns how far the delimiter is, or all bits of a word if there is none. `None` for a full piece.
+#[inline(always)]
+fn decode_word(word: Word, place: &mut [u8; WORD_LEN], code_at: &mut u32) -> Option<u32> {
+    let end = first_zero_bit(word);
+    let mut decoded = word;
+    while *code_at < end {
+        let code = (word >> *code_at) as u8;
+        if code == u8::MAX {
+            return None;
+        }
+        decoded ^= Word::from(code) << *code_at;
+        *code_at = code_at.wrapping_add(8 * u32::from(code));
+    }
+    *place = decoded.to_le_bytes();
+    Some(end)
+}
+
 /// Decodes `frame`, given without its delimiter, and returns `len`: the data are `frame[1..=len]`.
 ///
 /// `None` when a code points past the end.
@@ -148,13 +188,6 @@ pub(super) fn decode_in_place(frame: &mut [u8]) -> Option<usize> {
     // The full pieces so far, and so the distance by which data have to move.
     let mut removed = 0_usize;
     let mut code = NonZeroU8::new(*frame.first()?)?;
-    // Until a full piece comes, all bytes are in their place. The loop below can do that as well.
-    while IS_WORDWISE && code != NonZeroU8::MAX {
-        let next = at.wrapping_add(usize::from(code.get()));
-        let Some(byte) = frame.get_mut(next) else { break };
-        code = NonZeroU8::new(core::mem::take(byte))?;
-        at = next;
-    }
     loop {
         let next = at.checked_add(usize::from(code.get()))?;
         if removed > 0 {
@@ -208,6 +241,14 @@ fn last_zero(data: &[u8]) -> Option<usize> {
     let end = data.len().wrapping_sub(clean.wrapping_mul(WORD_LEN));
     let start = end.saturating_sub(WORD_LEN);
     Zeros::of(data.get(start..end)?).last()?.checked_add(start)
+}
+
+/// Where the first byte of a word begins that is zero, in bits; all bits of a word if there is none.
+#[inline(always)]
+fn first_zero_bit(word: Word) -> u32 {
+    const ONES: Word = Word::MAX / 255;
+    // Behind the first one, ones may be taken for zeros; that takes an instruction less than to find them all.
+    (word.wrapping_sub(ONES) & !word & (ONES << 7)).trailing_zeros() & !7
 }
 
 /// The zeros among the first [`WORD_LEN`] bytes of a slice: of each the highest bit, the first byte

@@ -1,6 +1,6 @@
 //! Frames out of a stream of bytes (`PROTOCOL.md §2`).
 
-use super::cobs::{IS_WORDWISE, decode_in_place, first_zero};
+use super::cobs::{IS_WORDWISE, decode_in_place, decode_whole, first_zero};
 use crate::story::{Story, Unreadable, tell};
 
 /// Takes a byte stream apart into frames, in whatever portions it arrives, and decodes their COBS.
@@ -94,6 +94,14 @@ impl Collector {
     fn next_frame(&mut self, room: &mut [u8], input: &mut &[u8]) -> Option<usize> {
         if !IS_WORDWISE {
             return self.next_frame_bytewise(room, input);
+        }
+        while self.len == Some(0)
+            && let Some(end) = decode_whole(input, room)
+        {
+            *input = input.get(end.checked_add(1)?..)?;
+            if end > 1 {
+                return end.checked_sub(1);
+            }
         }
         while let Some(end) = first_zero(input) {
             let (bytes, rest) = input.split_at_checked(end)?;
