@@ -228,7 +228,7 @@ pub(crate) const fn length_len(len: usize) -> usize {
     }
 }
 
-/// Moves the first `len` bytes of `bytes` by `distance` towards its end, as far as there is room.
+/// Moves the first `len` bytes of `bytes` by `distance` towards its end, or none if there is no room.
 #[cfg_attr(feature = "speed", inline)]
 pub(super) fn move_up(bytes: &mut [u8], len: usize, distance: usize) {
     if IS_WORDWISE && len.saturating_add(distance) <= bytes.len() {
@@ -258,6 +258,25 @@ mod tests {
             assert_eq!((reader.length(), reader.rest()), (len, &[7; 65_535][..len]));
             assert!(reader.is_sound());
         }
+    }
+
+    #[test]
+    fn numbers_reach_to_the_last_byte() {
+        let mut buf = [7; 3];
+        let mut writer = Writer::new(&mut buf);
+        writer.uint(0x0003_0201, 3);
+        assert!(writer.fits());
+        assert_eq!(writer.written(), [1, 2, 3]);
+        assert_eq!(Reader::new(&buf).uint(3), 0x0003_0201);
+    }
+
+    #[test]
+    fn what_has_no_room_does_not_move() {
+        let mut bytes = [1, 2, 3, 4];
+        move_up(&mut bytes, 3, 2);
+        assert_eq!(bytes, [1, 2, 3, 4]);
+        move_up(&mut bytes, 3, 1);
+        assert_eq!(bytes, [1, 1, 2, 3]);
     }
 
     #[test]
