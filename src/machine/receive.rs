@@ -6,7 +6,7 @@ use super::{Listening, Machine};
 use crate::endpoint::Endpoint;
 use crate::event::{Refusal, SessionEnd};
 use crate::oneway::Taken;
-use crate::recovery::Arrival;
+use crate::recovery::{Arrival, IsStraggler};
 use crate::rpc::{Call, Incoming, Reply, RequestId};
 use crate::session::{Answer, Verdict};
 use crate::stats::count;
@@ -74,6 +74,7 @@ struct OpenPacket {
     number: PacketNumber,
     number_len: usize,
     is_eliciting: bool,
+    is_straggler: IsStraggler,
     has_news: bool,
     /// Whether a message has come before.
     has_repeated: bool,
@@ -121,14 +122,14 @@ impl<'f> Messages<'f> {
     fn take<S: Storage>(&mut self, machine: &mut Machine, storage: &mut S) -> Option<Message<'f>> {
         let packet = self.packet.as_mut()?;
         loop {
-            let is_known = machine.received.is_in_window(packet.number.low);
+            let is_known = machine.received.is_in_window(packet.number.low, packet.is_straggler);
             if machine.session_id() != Some(packet.session) || !is_known {
                 // The session ended under its packet, or it was left lying for too long.
                 self.packet = None;
                 return None;
             }
             let Some(Ok(message)) = self.messages.next() else { break };
-            match machine.deliver(storage, packet.number, message) {
+            match machine.deliver(storage, packet, message) {
                 Delivered::Message(message) => {
                     packet.has_news = true;
                     if self.messages.is_empty() {
@@ -261,7 +262,7 @@ impl Machine {
             let ended = self.handshake.join_candidate();
             self.session_began(storage, ended);
         }
-        let arrival = self.received.arrive(number.low);
+        let arrival = self.received.arrive(number.low, || S::NOTIFY_IN > 0 && are_notifies(messages));
         if arrival == Arrival::TooOld {
             count(&mut self.stats.dropped.too_old);
             return useless(Useless::TooOld);
@@ -281,6 +282,7 @@ impl Machine {
             number,
             number_len: header.number_len,
             is_eliciting,
+            is_straggler: IsStraggler::new(arrival == Arrival::Straggler),
             has_news: false,
             has_repeated: false,
             must_come_again: false,
@@ -374,7 +376,7 @@ impl Machine {
     fn deliver<'f, S: Storage>(
         &mut self,
         storage: &mut S,
-        number: PacketNumber,
+        packet: &OpenPacket,
         message: WireMessage<'f>,
     ) -> Delivered<'f> {
         let delivered = match message {
@@ -405,14 +407,17 @@ impl Machine {
                     Delivered::Old
                 }
             }
-            WireMessage::Notify(notify) if S::NOTIFY_IN > 0 => match self.held(storage).take(&notify) {
-                Taken::Deliver => Delivered::Message(Message::Notify { key: notify.key, payload: notify.payload }),
-                Taken::Held => Delivered::News,
-                Taken::Old => Delivered::Old,
-                Taken::Wait => Delivered::Wait,
-            },
+            WireMessage::Notify(notify) if S::NOTIFY_IN > 0 => {
+                let reach = self.received.notify_reach(packet.number.low, packet.is_straggler);
+                match self.held(storage).take(&notify, reach) {
+                    Taken::Deliver => Delivered::Message(Message::Notify { key: notify.key, payload: notify.payload }),
+                    Taken::Held => Delivered::News,
+                    Taken::Old => Delivered::Old,
+                    Taken::Wait => Delivered::Wait,
+                }
+            }
             WireMessage::Publish(publish) if S::NOTIFY_IN > 0 => {
-                match self.out.publishes.take(number.low, publish.sequence) {
+                match self.out.publishes.take(packet.number.low, publish.sequence) {
                     Some(missed) => {
                         Delivered::Message(Message::Publish { key: publish.key, missed, payload: publish.payload })
                     }
@@ -441,6 +446,13 @@ impl Machine {
     /// All messages of a packet were taken.
     #[cfg_attr(feature = "speed", inline(always))]
     fn packet_taken<S: Storage>(&mut self, storage: &mut S, packet: &OpenPacket) {
+        if packet.is_straggler.get() {
+            // It was sent long ago, so it does not show what its sender misses now.
+            if !packet.must_come_again {
+                self.received.note_straggler(packet.number.low, packet.number_len);
+            }
+            return;
+        }
         let now = self.now.stamp();
         let is_repetition = packet.has_repeated && !packet.has_news;
         let is_copy = is_repetition && self.received.is_copy(now, &self.round_trip);
@@ -492,4 +504,10 @@ fn check_messages<S: Storage>(mut messages: WireMessages<'_>, storage: &mut S) -
         };
     }
     Some(contents)
+}
+
+/// Whether there are messages, and nothing but notifies.
+fn are_notifies(mut messages: WireMessages<'_>) -> bool {
+    let is_empty = messages.is_empty();
+    !is_empty && core::iter::from_fn(|| messages.next()).all(|message| matches!(message, Ok(WireMessage::Notify(_))))
 }

@@ -1,7 +1,7 @@
 //! Notifies on their way in: delivered in order, held back until the missing one comes (`PROTOCOL.md §11.1`).
 
 use crate::storage::{store, stored};
-use crate::wire::OneWay;
+use crate::wire::{HALF, OneWay};
 
 /// The memory of one notify that came too early.
 #[derive(Clone, Copy, Debug)]
@@ -59,20 +59,21 @@ pub(crate) struct Held<'a> {
 }
 
 impl<'a> Held<'a> {
+    /// Takes a notify that has come. From `reach` on it may as well lie far behind.
     #[cfg_attr(feature = "speed", inline(always))]
-    pub(crate) fn take(&mut self, notify: &OneWay<'_>) -> Taken {
+    pub(crate) fn take(&mut self, notify: &OneWay<'_>, reach: u16) -> Taken {
         if self.state.left_over > 0 {
             return Taken::Wait;
         }
         let ahead = notify.sequence.wrapping_sub(self.state.expected);
-        if ahead > u16::MAX / 2 {
+        if ahead >= HALF {
             return Taken::Old;
         }
         if ahead == 0 && !self.is_filled(0) {
             self.advance();
             return Taken::Deliver;
         }
-        if usize::from(ahead) > self.slots.len() {
+        if usize::from(ahead) > self.slots.len() || ahead >= reach {
             return Taken::Wait;
         }
         let index = self.index(ahead);

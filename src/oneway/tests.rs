@@ -6,7 +6,7 @@ use super::*;
 use crate::event::SendError;
 use crate::recovery::MessageId;
 use crate::storage::store;
-use crate::wire::{OneWay, said};
+use crate::wire::{HALF, OneWay, said};
 
 const PAYLOAD: usize = 4;
 
@@ -27,8 +27,12 @@ impl<const N: usize> Receiver<N> {
     }
 
     fn take(&mut self, sequence: u16) -> Taken {
+        self.take_within(sequence, HALF)
+    }
+
+    fn take_within(&mut self, sequence: u16, reach: u16) -> Taken {
         let payload = sequence.to_le_bytes();
-        let taken = self.held().take(&OneWay { sequence, key: sequence, payload: &payload });
+        let taken = self.held().take(&OneWay { sequence, key: sequence, payload: &payload }, reach);
         if taken == Taken::Deliver {
             self.delivered.push(sequence);
         }
@@ -394,4 +398,19 @@ fn what_was_not_sent_is_neither_lost_nor_there_to_be_read() {
     sender.notifies().check_invariants();
     assert!(sender.notifies().next_to_send(true, 3).is_none());
     assert!(sender.notifies().into_message(0).is_some() && sender.notifies().into_message(1).is_none());
+}
+
+#[test]
+fn of_a_straggler_only_what_cannot_be_an_old_one_is_taken() {
+    let mut receiver = Receiver::<9>::new();
+    for (sequence, taken) in [
+        (4, Taken::Wait),
+        (3, Taken::Held),
+        (HALF - 1, Taken::Wait),
+        (HALF, Taken::Old),
+        (0, Taken::Deliver),
+        (4, Taken::Held),
+    ] {
+        assert_eq!(receiver.take_within(sequence, 4), taken, "{sequence}");
+    }
 }

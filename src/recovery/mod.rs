@@ -4,9 +4,11 @@ mod received;
 mod round_trip;
 mod sent;
 mod sizes;
+mod stragglers;
 
 pub(crate) use received::{Arrival, Received};
 pub(crate) use round_trip::RoundTrip;
 pub use sent::Transmission;
 pub(crate) use sent::{MessageId, Outbox, Sample, Sent};
 pub(crate) use sizes::Sizes;
+pub(crate) use stragglers::{IsStraggler, Stragglers};

@@ -1,8 +1,10 @@
 //! Which packets have come, and when to say so (`PROTOCOL.md §§5.2, 6`).
 
-use super::RoundTrip;
+use super::{IsStraggler, RoundTrip, Stragglers};
 use crate::time::{Instant, Stamp};
-use crate::wire::{AckField, BITMAP_REACH, PacketNumber, REPLAY_WINDOW, distance};
+use crate::wire::{
+    AckField, BITMAP_REACH, HALF, PacketNumber, REPLAY_WINDOW, STRAGGLERS, TAKES_STRAGGLERS, distance, notify_reach,
+};
 
 /// Eliciting packets that may wait for one ack.
 const MAX_OWED: u8 = 8;
@@ -20,6 +22,9 @@ pub(crate) enum Arrival {
     Duplicate,
     /// Below the replay window: nobody knows any more. Or so far ahead that no honest peer is there.
     TooOld,
+    /// Not received before, and below the replay window, but with nothing in it but notifies, of which older ones can be told
+    /// from newer ones.
+    Straggler,
 }
 
 /// The receiving side of a packet-number space.
@@ -53,6 +58,7 @@ pub(crate) struct Received {
     /// The first packet of ours that carried an ack of the newest eliciting packet, if all that followed did as well; the
     /// low half of its number.
     carrier: Option<u32>,
+    stragglers: Stragglers,
 }
 
 impl Received {
@@ -70,6 +76,7 @@ impl Received {
             is_repeating: false,
             may_be_copied: false,
             carrier: None,
+            stragglers: Stragglers::new(),
         }
     }
 
@@ -78,16 +85,18 @@ impl Received {
         self.next
     }
 
-    /// A packet has come whose check is right: says what its number means.
+    /// A packet has come whose check is right: says what its number means. `is_notifies` tells whether it holds nothing but
+    /// notifies.
     ///
     /// Packets whose messages are not taken move the replay window as well: else one that is never taken could come
     /// again when sequences have wrapped.
     #[cfg_attr(feature = "speed", inline(always))]
-    pub(crate) fn arrive(&mut self, number: u32) -> Arrival {
+    pub(crate) fn arrive(&mut self, number: u32, is_notifies: impl FnOnce() -> bool) -> Arrival {
         let behind_newest = distance(number, self.newest);
         let is_far = number.wrapping_sub(self.next.low).wrapping_add(FAR) >= 2 * FAR;
         if is_far || behind_newest > REPLAY_WINDOW.cast_signed() + 1 {
-            return Arrival::TooOld;
+            let is_straggler = TAKES_STRAGGLERS && !is_far && self.is_straggler(number, behind_newest, is_notifies);
+            return if is_straggler { Arrival::Straggler } else { Arrival::TooOld };
         }
         if behind_newest <= 0 {
             self.newest = number.wrapping_add(1);
@@ -95,11 +104,40 @@ impl Received {
         if self.has(number) { Arrival::Duplicate } else { Arrival::New { is_newest: behind_newest <= 0 } }
     }
 
-    /// Whether a packet that has arrived is still in the replay window. One that is not may hold sequences that have
-    /// wrapped since.
+    #[cold]
+    fn is_straggler(&self, number: u32, behind: i32, is_notifies: impl FnOnce() -> bool) -> bool {
+        behind <= STRAGGLERS.cast_signed() && self.stragglers.misses(number, self.next.low) && is_notifies()
+    }
+
+    /// Whether a packet that has arrived is still in the replay window, or where stragglers are taken. One that is not may
+    /// hold sequences that have wrapped since.
     #[cfg_attr(feature = "speed", inline)]
-    pub(crate) const fn is_in_window(&self, number: u32) -> bool {
-        distance(number, self.newest) <= REPLAY_WINDOW.cast_signed() + 1
+    pub(crate) const fn is_in_window(&self, number: u32, is_straggler: IsStraggler) -> bool {
+        let behind = distance(number, self.newest);
+        behind <= REPLAY_WINDOW.cast_signed() + 1 || is_straggler.get() && behind <= STRAGGLERS.cast_signed()
+    }
+
+    /// How far ahead a notify in packet `number` is told from one that is behind.
+    #[cfg_attr(feature = "speed", inline)]
+    pub(crate) const fn notify_reach(&self, number: u32, is_straggler: IsStraggler) -> u16 {
+        if is_straggler.get() { notify_reach(self.newest.wrapping_sub(number)) } else { HALF }
+    }
+
+    /// Notes that the messages of the straggler `number` were taken. `len` is how many bytes of the number it carried.
+    pub(crate) fn note_straggler(&mut self, number: u32, len: usize) {
+        self.stragglers.owe(number, len);
+    }
+
+    /// Whether a straggler waits for its ack.
+    #[cfg_attr(feature = "speed", inline)]
+    pub(crate) fn owes_straggler(&self) -> bool {
+        self.stragglers.is_ack_due()
+    }
+
+    /// The ack for a straggler: a packet of ours that says nothing of all others.
+    pub(crate) fn take_straggler_ack(&mut self) -> Option<AckField> {
+        self.ack_left_out();
+        self.stragglers.take_ack()
     }
 
     /// Whether the messages of packet `number` were taken, as far as is remembered.
@@ -145,12 +183,14 @@ impl Received {
             for _ in 0..ahead.min(BITMAP_REACH.cast_signed()) {
                 self.history <<= 1;
             }
+            self.stragglers.skip(self.next.low, ahead.cast_unsigned());
             self.next = number.next();
             self.largest_len = len as u8;
             self.largest_at = now;
         } else {
             self.history |= self.bit(ahead.wrapping_neg()).unwrap_or(0);
         }
+        self.stragglers.note(number.low);
         self.since_ack = self.since_ack.saturating_add(1);
         if is_eliciting {
             if self.owed == 0 {

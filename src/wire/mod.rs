@@ -27,7 +27,10 @@ pub(crate) use hello::{Hello, HelloError, Offer, VERSION, VersionRefusal};
 pub(crate) use message::said;
 pub(crate) use message::{MessageWriter, OneWay, OutMessage, WireMessage, WireMessages, time_to_live};
 pub(crate) use number::{PacketNumber, distance, number_len, restore, restore_ack};
-pub(crate) use space::{MAX_MESSAGES, MAX_NOTIFY_WINDOW, REPLAY_WINDOW, next_sequence, previous_sequence};
+pub(crate) use space::{
+    HALF, MAX_MESSAGES, MAX_NOTIFY_WINDOW, REPLAY_WINDOW, STRAGGLERS, TAKES_STRAGGLERS, next_sequence, notify_reach,
+    previous_sequence,
+};
 
 /// First byte of a HELLO (`PROTOCOL.md §4`).
 pub(crate) const KIND_HELLO: u8 = 0x01;

@@ -16,8 +16,15 @@ const SEQUENCES: u16 = if cfg!(bowline_model) { 4 } else { 256 };
 // Two messages of a slot with the same sequence are at least so many packets apart.
 const _: () = assert!(REPLAY_WINDOW + 1 < SEQUENCES as u32);
 
+/// Whether a node takes stragglers (`PROTOCOL.md §5.3`). A microcontroller has no use for it: on its lines nothing is
+/// overtaken by more than the replay window. The model checker leaves it out.
+pub(crate) const TAKES_STRAGGLERS: bool = cfg!(all(feature = "std", not(bowline_model)));
+
+/// How many numbers before the largest they come from.
+pub(crate) const STRAGGLERS: u32 = 1_024;
+
 /// Half of the sequences of notifies: what is farther ahead is taken for old.
-const HALF: u16 = 1 << 15;
+pub(crate) const HALF: u16 = 1 << 15;
 
 /// Notifies that are under way at most, from the first without an ack to the newest (`PROTOCOL.md §7.4`).
 pub(crate) const MAX_NOTIFY_WINDOW: u16 = 30_720;
@@ -25,6 +32,16 @@ pub(crate) const MAX_NOTIFY_WINDOW: u16 = 30_720;
 /// Messages that ask for an ack in a packet at most. A packet that comes late has in front of it what was under way when it
 /// was sent, and all that later packets have brought: together no more than half of the sequences.
 pub(crate) const MAX_MESSAGES: u16 = (HALF - MAX_NOTIFY_WINDOW) / REPLAY_WINDOW as u16;
+
+/// The notifies from the next one on that cannot be taken for older ones, in a packet that comes `behind` packets late
+/// (`PROTOCOL.md §7.4`): the others may lie behind by all that was under way when it was sent, and all that was sent later.
+pub(crate) const fn notify_reach(behind: u32) -> u16 {
+    let behind = (MAX_MESSAGES as u32).saturating_mul(behind).saturating_add(MAX_NOTIFY_WINDOW as u32);
+    (1_u32 << 16).saturating_sub(behind) as u16
+}
+
+// A straggler of which nothing can be told apart is not worth its memory.
+const _: () = assert!(notify_reach(STRAGGLERS) > 1_024);
 
 /// The sequence of a slot's next call (`PROTOCOL.md §7.2`).
 pub(crate) const fn next_sequence(sequence: u8) -> u8 {
@@ -56,5 +73,15 @@ mod tests {
             assert_eq!(next_sequence(sequence), sequence.wrapping_add(1));
             assert_eq!(previous_sequence(next_sequence(sequence)), sequence);
         }
+    }
+
+    /// A sender's newest notify is at most a window ahead of its oldest one, and each packet brings at most so many.
+    #[test]
+    fn no_notify_within_reach_can_be_an_old_one() {
+        for behind in [65, 500, 1_024] {
+            let oldest_behind = u32::from(MAX_NOTIFY_WINDOW) + behind * u32::from(MAX_MESSAGES);
+            assert_eq!(u32::from(notify_reach(behind)), (1 << 16) - oldest_behind, "{behind}");
+        }
+        assert_eq!(notify_reach(5_000), 0);
     }
 }

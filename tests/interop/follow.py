@@ -8,6 +8,12 @@ from capture import other
 from wire import End, Hello, Malformed, Session
 
 
+def ack_lens(number_len, may_be_straggler):
+    """In how many bytes an ack may name a number that came in `number_len` (§6)."""
+    lens = {4 if number_len == 3 else number_len}
+    return lens | {2} if may_be_straggler and number_len == 1 else lens
+
+
 @dataclass
 class Direction:
     """What one side has sent in a session."""
@@ -133,8 +139,8 @@ class Follower:
         strangers = [number for number in packet.ack.received() if number not in theirs.arrived]
         if strangers:
             self.complain(record, f"acknowledges {strangers}, which have not arrived")
-        elif packet.ack.number_len != (length := theirs.sent[packet.ack.number].number_len) and (length, packet.ack.number_len) != (3, 4):
-            self.complain(record, f"an ack in {packet.ack.number_len} bytes of a number in {length}")
+        elif packet.ack.number_len not in ack_lens(theirs.sent[packet.ack.number].number_len, packet.ack.number < theirs.largest_arrived):
+            self.complain(record, f"an ack of {packet.ack.number} in {packet.ack.number_len} bytes")
 
     def _note_sent(self, packet, session, record):
         own = session.directions[record.side]
@@ -176,7 +182,8 @@ class Follower:
         if packet.ack:
             own.largest_acknowledged = max(packet.ack.number, -1 if own.largest_acknowledged is None else own.largest_acknowledged)
         largest = theirs.largest_arrived
-        if packet.number in theirs.arrived or (largest is not None and packet.number < largest - 64):
+        reach = 1024 if packet.messages and all(message.kind == "NOTIFY" for message in packet.messages) else 64
+        if packet.number in theirs.arrived or (largest is not None and packet.number < largest - reach):
             self.counts["duplicates"] += 1
             return
         theirs.arrived.add(packet.number)

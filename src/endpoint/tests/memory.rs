@@ -258,6 +258,54 @@ fn a_notify_that_is_late_is_not_taken_for_a_later_one_however_many_fit_into_a_pa
     assert!(b.stats().duplicates >= before.0 + 20, "all of it is old");
 }
 
+/// As above, and later than the replay window allows: by so many packets that it lies more than half of all sequences behind.
+#[test]
+fn a_notify_of_a_straggler_is_not_taken_for_a_later_one() {
+    const SLOTS: usize = 32_767;
+    let storage = || Odd {
+        payload: 300,
+        notifies: vec![NotifySlot::FREE; SLOTS],
+        notify_payloads: vec![0; SLOTS * 300],
+        held: vec![HeldSlot::FREE; SLOTS],
+        held_payloads: vec![0; SLOTS * 300],
+        sent: vec![Transmission::NONE; SLOTS],
+        ..Odd::new()
+    };
+    let (mut a, mut b) = (boot(1, storage()), boot(2, storage()));
+    exchange(&mut a, &mut b, at(0), b"");
+    let fill = |a: &mut Endpoint<Odd>| while a.notify(at(1), 1, b"").is_ok() {};
+    let mut hear = |a: &mut Endpoint<Odd>, now, frame: &Vec<u8>| {
+        let taken = take(&mut b, now, vec![frame.clone()], b"").len();
+        let taken = taken + core::iter::from_fn(|| b.poll_notify().map(drop)).count();
+        let acks = out(&mut b, now);
+        take(a, now, acks, b"");
+        (taken, *b.stats())
+    };
+    // All that may be under way; the first packet is lost, and all others wait for it.
+    fill(&mut a);
+    for frame in &out(&mut a, at(1))[1..] {
+        assert_eq!(hear(&mut a, at(1), frame).0, 0);
+    }
+    let mut repeated = (2..).map(|millis| out(&mut a, at(millis))).filter(|frames| !frames.is_empty());
+    let late = repeated.next().unwrap().swap_remove(0);
+    let again = repeated.next().unwrap();
+    drop(repeated);
+    let taken = again.iter().map(|frame| hear(&mut a, at(100), frame).0);
+    assert_eq!(taken.sum::<usize>(), 30_720);
+    let mut between = 0;
+    while between < 100 {
+        fill(&mut a);
+        for frame in out(&mut a, at(100)).iter().take(100 - between) {
+            hear(&mut a, at(100), frame);
+            between += 1;
+        }
+    }
+    let before = hear(&mut a, at(100), &again[0]).1;
+    let (taken, after) = hear(&mut a, at(100), &late);
+    assert_eq!((taken, after.duplicates, after.dropped), (0, before.duplicates, before.dropped));
+    assert!(after.deferred >= before.deferred + 20, "they could be later ones, and are not taken");
+}
+
 #[test]
 fn second_copies_do_not_make_a_short_log_forget_what_is_under_way() {
     type Short = Endpoint<Buffers<48, 1, 1, 1, 1, 0, 4>>;

@@ -170,3 +170,67 @@ fn a_publish_that_comes_late_repeats_nothing() {
     assert_eq!(outgoing(&mut b, now), Vec::<Vec<u8>>::new());
     assert_eq!((b.stats().duplicates, b.stats().retransmits), (1, 0));
 }
+
+/// With memory for many notifies.
+type Many = Endpoint<Buffers<48, 2, 2, 200, 200, 0, 300>>;
+
+/// Hands frames over; returns the keys of all notifies, in order.
+fn notifies(node: &mut Many, now: Instant, frames: &[Vec<u8>]) -> Vec<u16> {
+    let mut keys = Vec::new();
+    for frame in frames {
+        let mut frame = frame.clone();
+        let mut messages = node.handle_frame(now, &mut frame);
+        while let Some(message) = messages.next(node) {
+            if let Message::Notify { key, .. } = message {
+                keys.push(key);
+            }
+        }
+        while let Some(notify) = node.poll_notify() {
+            keys.push(notify.key);
+        }
+    }
+    keys
+}
+
+#[test]
+fn a_notify_that_comes_when_the_replay_window_has_gone_by_is_taken_once_and_acknowledged() {
+    let (mut a, mut b): (Many, Many) = (boot(1, Buffers::new()), boot(2, Buffers::new()));
+    exchange(&mut a, &mut b, at(0));
+    for key in 0..200 {
+        a.notify(at(1), key, &[0; 40]).unwrap();
+    }
+    let mut from_a = outgoing(&mut a, at(1));
+    assert_eq!(from_a.len(), 200);
+    // One that carries two bytes of its number: one byte would not tell it from a later one.
+    let late = [from_a.remove(129)];
+    let mut keys = Vec::new();
+    for frame in from_a {
+        keys.extend(notifies(&mut b, at(1), &[frame]));
+        let acks = outgoing(&mut b, at(1));
+        take(&mut a, at(1), &acks);
+    }
+    assert_eq!(keys, (0..129).collect::<Vec<_>>());
+    assert_eq!(notifies(&mut b, at(1), &late), (129..200).collect::<Vec<_>>());
+    let ack = outgoing(&mut b, at(1));
+    assert_eq!(ack.len(), 1);
+    take(&mut a, at(1), &ack);
+    assert!(a.is_idle(), "all are acknowledged");
+    assert!(notifies(&mut b, at(1), &late).is_empty() && outgoing(&mut b, at(1)).is_empty());
+    assert_eq!((b.stats().dropped.too_old, b.stats().duplicates, a.stats().retransmits), (1, 0, 0));
+    assert_eq!((a.stats().dropped.sum(), b.stats().dropped.sum()), (0, 1));
+}
+
+#[test]
+fn a_call_that_comes_when_the_replay_window_has_gone_by_is_not_taken() {
+    let (mut a, mut b): (Many, Many) = (boot(1, Buffers::new()), boot(2, Buffers::new()));
+    exchange(&mut a, &mut b, at(0));
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, &[0; 40]).unwrap();
+    let late = outgoing(&mut a, at(1));
+    for key in 0..100 {
+        a.notify(at(1), key, &[0; 40]).unwrap();
+    }
+    let from_a = outgoing(&mut a, at(1));
+    assert_eq!(notifies(&mut b, at(1), &from_a).len(), 100);
+    assert!(take(&mut b, at(1), &late).is_empty());
+    assert_eq!(b.stats().dropped.too_old, 1);
+}

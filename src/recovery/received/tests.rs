@@ -16,7 +16,7 @@ fn round_trip() -> RoundTrip {
 fn received(numbers: &[u64]) -> Received {
     let mut received = Received::new();
     for number in numbers {
-        received.arrive(*number as u32);
+        received.arrive(*number as u32, || true);
         received.note(NOW.stamp(), PacketNumber::new(*number), 1, true, true);
         received.check_invariants();
     }
@@ -57,12 +57,13 @@ fn arrivals_are_told_apart() {
         (99, LATE),
         (98, Arrival::Duplicate),
         (36, LATE),
-        (35, Arrival::TooOld),
+        (35, Arrival::Straggler),
+        (1, Arrival::TooOld),
         (0, Arrival::TooOld),
         (500, NEWEST),
     ] {
         let mut received = received(&[0, 1, 100, 98]);
-        assert_eq!(received.arrive(number), arrival, "{number}");
+        assert_eq!(received.arrive(number, || true), arrival, "{number}");
     }
 }
 
@@ -70,11 +71,11 @@ fn arrivals_are_told_apart() {
 fn the_replay_window_moves_with_packets_that_are_not_taken() {
     let mut received = received(&[0]);
     for number in 1..=66 {
-        assert_eq!(received.arrive(number), NEWEST);
+        assert_eq!(received.arrive(number, || true), NEWEST);
     }
-    assert_eq!(received.arrive(66), LATE);
-    assert_eq!(received.arrive(1), Arrival::TooOld);
-    assert_eq!(received.arrive(2), LATE);
+    assert_eq!(received.arrive(66, || true), LATE);
+    assert_eq!(received.arrive(1, || true), Arrival::TooOld);
+    assert_eq!(received.arrive(2, || true), LATE);
     assert_eq!(bitmap(&received), u64::MAX);
 }
 
@@ -160,10 +161,10 @@ fn a_packet_that_fills_a_far_hole_shows_in_its_own_bit() {
 #[test]
 fn what_was_left_lying_is_known_as_far_back_as_the_replay_window_reaches() {
     let mut received = received(&[0]);
-    received.arrive(100);
+    received.arrive(100, || true);
     for (number, is_known) in [(100, true), (99, true), (36, true), (35, false), (0, false)] {
-        assert_eq!(received.is_in_window(number), is_known, "{number}");
-        assert_eq!(received.arrive(number) != Arrival::TooOld, is_known, "{number}");
+        assert_eq!(received.is_in_window(number, IsStraggler::new(false)), is_known, "{number}");
+        assert_eq!(received.arrive(number, || true) != Arrival::TooOld, is_known, "{number}");
     }
 }
 
@@ -215,4 +216,54 @@ fn an_ack_number_takes_as_many_bytes_as_the_packet_gave_its_own() {
         received.note(NOW.stamp(), PacketNumber::new(0), bytes, true, true);
         assert_eq!(received.ack(NOW.stamp(), &round_trip()).unwrap().len, len, "{bytes}");
     }
+}
+
+#[test]
+fn stragglers_are_those_that_did_not_come_as_far_back_as_they_are_remembered() {
+    let mut received = received(&(0..3_000).filter(|number| number % 2 == 0).collect::<Vec<_>>());
+    let late = IsStraggler::new(true);
+    let arrivals = [
+        (2_935, LATE),
+        (2_934, Arrival::Duplicate),
+        (2_933, Arrival::Straggler),
+        (2_932, Arrival::TooOld),
+        (1_975, Arrival::Straggler),
+        (1_974, Arrival::TooOld),
+        (1_973, Arrival::TooOld),
+        (949, Arrival::TooOld),
+    ];
+    for (number, arrival) in arrivals {
+        assert_eq!(received.arrive(number, || true), arrival, "{number}");
+        let without = if arrival == Arrival::Straggler { Arrival::TooOld } else { arrival };
+        assert_eq!(received.arrive(number, || false), without, "{number} with calls");
+    }
+    assert!(received.is_in_window(1_975, late) && !received.is_in_window(1_974, late));
+    received.note_straggler(1_975, 2);
+    assert_eq!(received.arrive(1_975, || true), Arrival::TooOld, "it has come");
+    // Packets that are not taken move the window for stragglers as well.
+    assert_eq!(received.arrive(3_010, || true), NEWEST);
+    assert_eq!(received.arrive(1_985, || true), Arrival::TooOld);
+    assert_eq!(received.arrive(1_987, || true), Arrival::Straggler);
+    assert_eq!(received.notify_reach(1_987, late), 2_048);
+    assert_eq!(received.notify_reach(1_987, IsStraggler::new(false)), HALF);
+}
+
+#[test]
+fn a_straggler_is_acknowledged_once_and_by_itself() {
+    let mut received = received(&[0, 200]);
+    received.ack_sent(7);
+    assert!(!received.is_ack_due(NOW.stamp(), &round_trip()));
+    assert_eq!(received.arrive(100, || true), Arrival::Straggler);
+    received.note_straggler(100, 1);
+    assert!(received.owes_straggler() && !received.is_ack_due(NOW.stamp(), &round_trip()));
+    let ack = received.take_straggler_ack().unwrap();
+    // Two bytes, since the peer may know by now that 200 has come, from where one does not reach 100.
+    assert_eq!(ack, AckField { largest: 100, len: 2, bitmap: 0, reach: 8, fresh: false });
+    assert!(!received.owes_straggler());
+    assert_eq!(received.ack(NOW.stamp(), &round_trip()).unwrap().largest, 200);
+    received.peer_has(8);
+    assert!(
+        received.ack(NOW.stamp(), &round_trip()).is_some(),
+        "packet 8 did not carry it, so 7 is not known to have come"
+    );
 }
