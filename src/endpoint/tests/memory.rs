@@ -304,6 +304,7 @@ fn a_notify_of_a_straggler_is_not_taken_for_a_later_one() {
     let (taken, after) = hear(&mut a, at(100), &late);
     assert_eq!((taken, after.duplicates, after.dropped), (0, before.duplicates, before.dropped));
     assert!(after.deferred >= before.deferred + 20, "they could be later ones, and are not taken");
+    assert_eq!(after.frames_sent, before.frames_sent, "so it is not acknowledged");
 }
 
 #[test]
