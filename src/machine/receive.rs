@@ -83,8 +83,6 @@ struct OpenPacket {
 
 /// A session packet whose check is right.
 struct Opened {
-    /// Its ack number is the restored one.
-    header: Header,
     number: PacketNumber,
     /// Whether it belongs to the session that the handshake may enter next.
     is_candidate: bool,
@@ -243,9 +241,9 @@ impl Machine {
     #[cfg_attr(not(feature = "speed"), inline(never))]
     fn handle_packet<'f, S: Storage>(&mut self, storage: &mut S, packet: &'f [u8], check: u32) -> Messages<'f> {
         let mut reader = Reader::new(packet);
-        let header = Header::read(&mut reader);
-        let Some(Opened { header, number, is_candidate }) = header.and_then(|header| self.open(header, packet, check))
-        else {
+        let mut header = Header::read(&mut reader);
+        let opened = header.as_mut().and_then(|header| Some((self.open(header, packet, check)?, header)));
+        let Some((Opened { number, is_candidate }, header)) = opened else {
             self.check_failed(packet.len());
             return Messages::none();
         };
@@ -295,10 +293,11 @@ impl Machine {
         Messages { messages, packet: Some(open) }
     }
 
-    /// Restores the numbers of a packet and checks it: under the session, else under the one that may come next.
+    /// Restores the numbers of a packet, the ack number in its header, and checks it: under the session, else under the one
+    /// that may come next.
     #[cfg_attr(not(feature = "speed"), inline(never))]
     #[cfg_attr(feature = "speed", inline(always))]
-    fn open(&self, mut header: Header, packet: &[u8], check: u32) -> Option<Opened> {
+    fn open(&self, header: &mut Header, packet: &[u8], check: u32) -> Option<Opened> {
         if let Some(session) = self.handshake.session() {
             let number = restore(header.number, header.number_len, self.received.next());
             let restored = match &mut header.ack {
@@ -312,13 +311,13 @@ impl Machine {
             if let Some(acked) = restored
                 && session.receive.check(number, acked, packet) == check
             {
-                return Some(Opened { header, number, is_candidate: false });
+                return Some(Opened { number, is_candidate: false });
             }
         }
         // Nothing was ever sent in that session, so there is nothing to acknowledge.
         let seed = self.handshake.candidate().filter(|_| header.ack.is_none())?;
         let number = restore(header.number, header.number_len, PacketNumber::ZERO);
-        (seed.check(number, None, packet) == check).then_some(Opened { header, number, is_candidate: true })
+        (seed.check(number, None, packet) == check).then_some(Opened { number, is_candidate: true })
     }
 
     /// A packet that proves the peer alive now.
