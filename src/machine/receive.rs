@@ -270,6 +270,9 @@ impl Machine {
         }
         if let Some(ack) = &header.ack {
             self.handle_ack(storage, ack);
+            if self.has_waited_for_acks(storage) {
+                self.repeat_lost(storage);
+            }
         }
         if arrival == Arrival::Duplicate {
             count(&mut self.stats.dropped.duplicate);
@@ -345,9 +348,6 @@ impl Machine {
             self.round_trip.learn(sample);
         }
         self.received.peer_has(ack.largest);
-        if self.has_waited_for_acks(storage) {
-            self.repeat_lost(storage);
-        }
     }
 
     /// A frame came that cannot be read: garbled, or the peer holds another session (`PROTOCOL.md §8.5`).
