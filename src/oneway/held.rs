@@ -7,7 +7,6 @@ use crate::wire::{HALF, OneWay};
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(bowline_model, derive(Hash))]
 pub struct HeldSlot {
-    sequence: u16,
     key: u16,
     len: u16,
     is_filled: bool,
@@ -15,7 +14,7 @@ pub struct HeldSlot {
 
 impl HeldSlot {
     /// An unused slot.
-    pub const FREE: Self = Self { sequence: 0, key: 0, len: 0, is_filled: false };
+    pub const FREE: Self = Self { key: 0, len: 0, is_filled: false };
 }
 
 /// What becomes of a notify that came.
@@ -31,22 +30,27 @@ pub(crate) enum Taken {
     Wait,
 }
 
-/// The notify with sequence `expected + d` has its place at `head + d`, in a ring as long as there are slots. One
-/// more than that can be taken: the expected one needs no slot, since it is delivered out of its frame.
+/// A ring as long as there are slots: first those that are ready, then the first missing one, and behind it those that wait for
+/// it. One more than there are slots can be taken: if none is ready, the missing one needs no slot, since it is delivered out
+/// of its frame.
 #[derive(Debug)]
 #[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(crate) struct HeldState {
-    /// Sequence of the next one to deliver.
-    expected: u16,
+    /// Sequence of the first missing one. The peer has no ack of it, nor of any later one that is not held: what it sends is told
+    /// from what it sent before by the distance to this one, however many are ready.
+    missing: u16,
+    /// Where the first one is.
     head: u16,
-    /// How many in front belong to a session that is over. They were acknowledged, so they are still delivered,
-    /// before anything new.
-    left_over: u16,
+    /// How many in front are ready: they came, and so did all before them.
+    ready: u16,
+    /// Whether they belong to a session that is over. They were acknowledged, so they are still delivered, before anything
+    /// new.
+    is_over: bool,
 }
 
 impl HeldState {
     pub(crate) const fn new() -> Self {
-        Self { expected: 0, head: 0, left_over: 0 }
+        Self { missing: 0, head: 0, ready: 0, is_over: false }
     }
 }
 
@@ -62,88 +66,100 @@ impl<'a> Held<'a> {
     /// Takes a notify that has come. From `reach` on it may as well lie far behind.
     #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn take(&mut self, notify: &OneWay<'_>, reach: u16) -> Taken {
-        if self.state.left_over > 0 {
+        if self.state.is_over {
             return Taken::Wait;
         }
-        let ahead = notify.sequence.wrapping_sub(self.state.expected);
+        let ahead = notify.sequence.wrapping_sub(self.state.missing);
         if ahead >= HALF {
             return Taken::Old;
         }
-        if ahead == 0 && !self.is_filled(0) {
+        if ahead == 0 && self.state.ready == 0 {
+            self.state.missing = self.state.missing.wrapping_add(1);
             self.advance();
+            self.extend();
             return Taken::Deliver;
         }
-        if usize::from(ahead) > self.slots.len() || ahead >= reach {
+        let offset = usize::from(self.state.ready).saturating_add(usize::from(ahead));
+        // If any is ready, the first slot is taken.
+        let room = self.slots.len().wrapping_add(usize::from(self.state.ready == 0));
+        if offset >= room || ahead >= reach {
             return Taken::Wait;
         }
-        let index = self.index(ahead);
+        let index = self.index(offset);
         let Some(slot) = self.slots.get_mut(index) else { return Taken::Wait };
         if slot.is_filled {
-            return if slot.sequence == notify.sequence { Taken::Old } else { Taken::Wait };
+            return Taken::Old;
         }
         let Some(len) = store(self.payloads, self.payload, index, notify.payload) else { return Taken::Wait };
-        *slot = HeldSlot { sequence: notify.sequence, key: notify.key, len, is_filled: true };
+        *slot = HeldSlot { key: notify.key, len, is_filled: true };
+        if ahead == 0 {
+            self.extend();
+        }
         Taken::Held
     }
 
-    /// The next notify, if it is held: key and payload.
+    /// The next notify, if it is ready: key and payload.
     #[cfg_attr(feature = "speed", inline(always))]
-    pub(crate) fn poll(self) -> Option<(u16, &'a [u8])> {
-        let index = self.index(0);
-        if !self.is_filled(0) {
-            return None;
-        }
-        let Self { state, slots, payloads, payload } = self;
-        let slot = slots.get_mut(index)?;
+    pub(crate) fn poll(mut self) -> Option<(u16, &'a [u8])> {
+        let ready = self.state.ready.checked_sub(1)?;
+        let index = usize::from(self.state.head);
+        let slot = self.slots.get_mut(index)?;
         slot.is_filled = false;
         let (key, len) = (slot.key, slot.len);
-        Held { state: &mut *state, slots: &mut *slots, payloads: &mut [], payload }.advance();
-        if let Some(left_over) = state.left_over.checked_sub(1) {
-            state.left_over = left_over;
-            if left_over == 0 {
-                slots.fill(HeldSlot::FREE);
-                *state = HeldState::new();
-            }
+        self.state.ready = ready;
+        self.advance();
+        if self.state.is_over && ready == 0 {
+            self.reset();
         }
-        Some((key, stored(payloads, payload, index, len)))
+        Some((key, stored(self.payloads, self.payload, index, len)))
     }
 
     /// The session is over. What is ready is still delivered; what waits for a missing one never can be.
     pub(crate) fn end_session(&mut self) {
-        let ready = (0..self.slots.len() as u16).take_while(|offset| self.is_filled(*offset)).count();
-        if ready == 0 {
-            self.slots.fill(HeldSlot::FREE);
-            *self.state = HeldState::new();
+        self.state.is_over = self.state.ready > 0;
+        if !self.state.is_over {
+            self.reset();
         }
-        self.state.left_over = ready as u16;
     }
 
-    /// Invariants: what is held lies ahead, each in its place, and what an earlier session has left is complete.
+    /// Invariants: what is ready is held, and the missing one is not.
     pub(crate) fn check_invariants(&self) {
         if cfg!(debug_assertions) {
-            debug_assert!(usize::from(self.state.head) < self.slots.len().max(1));
-            for (index, slot) in self.slots.iter().enumerate().filter(|(_, slot)| slot.is_filled) {
-                let ahead = slot.sequence.wrapping_sub(self.state.expected);
-                debug_assert!(usize::from(ahead) <= self.slots.len() && self.index(ahead) == index);
-            }
-            debug_assert!((0..self.state.left_over).all(|offset| self.is_filled(offset)));
+            let (slots, ready) = (self.slots.len(), usize::from(self.state.ready));
+            debug_assert!(usize::from(self.state.head) < slots.max(1) && ready <= slots);
+            debug_assert!((0..ready).all(|offset| self.is_filled(offset)));
+            debug_assert!(ready == 0 || ready == slots || !self.is_filled(ready));
+            debug_assert!(ready > 0 || !self.state.is_over);
         }
     }
 
+    /// The first place belongs to the next one.
     fn advance(&mut self) {
-        self.state.expected = self.state.expected.wrapping_add(1);
         if !self.slots.is_empty() {
             self.state.head = self.index(1) as u16;
         }
     }
 
-    fn is_filled(&self, offset: u16) -> bool {
-        let sequence = self.state.expected.wrapping_add(offset);
-        self.slots.get(self.index(offset)).is_some_and(|slot| slot.is_filled && slot.sequence == sequence)
+    /// What is held where the first missing one should be is ready.
+    #[cfg_attr(feature = "speed", inline)]
+    fn extend(&mut self) {
+        while usize::from(self.state.ready) < self.slots.len() && self.is_filled(self.state.ready.into()) {
+            self.state.ready = self.state.ready.wrapping_add(1);
+            self.state.missing = self.state.missing.wrapping_add(1);
+        }
     }
 
-    fn index(&self, offset: u16) -> usize {
-        let index = usize::from(self.state.head).saturating_add(usize::from(offset));
+    fn is_filled(&self, offset: usize) -> bool {
+        self.slots.get(self.index(offset)).is_some_and(|slot| slot.is_filled)
+    }
+
+    fn reset(&mut self) {
+        self.slots.fill(HeldSlot::FREE);
+        *self.state = HeldState::new();
+    }
+
+    fn index(&self, offset: usize) -> usize {
+        let index = usize::from(self.state.head).saturating_add(offset);
         index.checked_sub(self.slots.len()).unwrap_or(index)
     }
 }

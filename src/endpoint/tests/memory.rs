@@ -307,6 +307,50 @@ fn a_notify_of_a_straggler_is_not_taken_for_a_later_one() {
     assert_eq!(after.frames_sent, before.frames_sent, "so it is not acknowledged");
 }
 
+/// All that may be under way came out of order, is acknowledged, and lies with the receiver; then as many again come in order.
+#[test]
+fn notifies_that_lie_ready_do_not_make_later_ones_look_old() {
+    const SLOTS: usize = 32_767;
+    let storage = || Odd {
+        payload: 300,
+        notifies: vec![NotifySlot::FREE; SLOTS],
+        notify_payloads: vec![0; SLOTS * 300],
+        held: vec![HeldSlot::FREE; SLOTS],
+        held_payloads: vec![0; SLOTS * 300],
+        sent: vec![Transmission::NONE; SLOTS],
+        ..Odd::new()
+    };
+    let (mut a, mut b) = (boot(1, storage()), boot(2, storage()));
+    exchange(&mut a, &mut b, at(0), b"");
+    let fill = |a: &mut Endpoint<Odd>| core::iter::from_fn(|| a.notify(at(1), 1, b"").ok()).count();
+    let mut sent = fill(&mut a);
+    let mut frames = out(&mut a, at(1));
+    let first = frames.remove(0);
+    frames.push(first);
+    let mut taken = 0;
+    for millis in 1..1_000 {
+        for frame in frames {
+            taken += take(&mut b, at(millis), vec![frame], b"").len();
+            let acks = out(&mut b, at(millis));
+            take(&mut a, at(millis), acks, b"");
+        }
+        sent += fill(&mut a);
+        frames = out(&mut a, at(millis));
+    }
+    assert!(taken < 100 && b.stats().deferred > 0, "the rest lies ready, and there is no room for more");
+    for millis in 1_000..5_000 {
+        for frame in core::mem::take(&mut frames) {
+            taken += take(&mut b, at(millis), vec![frame], b"").len();
+            taken += core::iter::from_fn(|| b.poll_notify().map(drop)).count();
+        }
+        let acks = out(&mut b, at(millis));
+        take(&mut a, at(millis), acks, b"");
+        frames = out(&mut a, at(millis));
+    }
+    assert!(a.is_idle(), "all are acknowledged");
+    assert_eq!(taken, sent);
+}
+
 #[test]
 fn second_copies_do_not_make_a_short_log_forget_what_is_under_way() {
     type Short = Endpoint<Buffers<48, 1, 1, 1, 1, 0, 4>>;
