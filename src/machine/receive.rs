@@ -268,7 +268,10 @@ impl Machine {
         if arrival == (Arrival::New { is_newest: true }) {
             self.heard();
         }
-        if let Some(ack) = &header.ack {
+        // The ack of a straggler is as old as itself: in a log that names calls by 8 bits, it may mean a later one.
+        if let Some(ack) = &header.ack
+            && arrival != Arrival::Straggler
+        {
             self.handle_ack(storage, ack);
             if self.has_waited_for_acks(storage) {
                 self.repeat_lost(storage);

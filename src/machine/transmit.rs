@@ -42,7 +42,7 @@ impl Machine {
                 let hello = if self.owed.next().is_some() { self.write_hello(storage, buf) } else { None };
                 match hello {
                     Some(len) => Some(len),
-                    None if self.received.owes_straggler() => self.write_straggler_ack(buf),
+                    None if self.received.owes_straggler() => self.write_straggler_ack(storage, buf),
                     None => self.write_packet(storage, buf, is_copy),
                 }
             }
@@ -159,16 +159,22 @@ impl Machine {
 
     /// A packet that acknowledges a straggler, and says nothing of all others (`PROTOCOL.md §6`).
     #[cold]
-    fn write_straggler_ack(&mut self, buf: &mut [u8]) -> Option<usize> {
+    fn write_straggler_ack<S: Storage>(&mut self, storage: &mut S, buf: &mut [u8]) -> Option<usize> {
         let seed = self.handshake.session()?.send;
         let ack = self.received.take_straggler_ack()?;
         let mut writer = Writer::new(buf);
         let number = self.sent.next();
         Header { number: number.low, number_len: self.sent.next_len(), ack: Some(ack) }.write(&mut writer);
+        let limit = writer.len().wrapping_add(writer.room()).checked_sub(CHECK_LEN)?;
+        let mut packed = Packed::default();
+        self.pack_ping(storage, &mut MessageWriter::new(&mut writer, limit), &mut packed);
         let len = seal(seed, number, Some(ack.largest), &mut writer)?;
-        self.sent.packet_sent(false);
-        self.last = LastFrame::Packet { ack_was_owed: None, is_bare: true, may_be_copied: false };
-        count(&mut self.stats.acks_sent);
+        self.sent.packet_sent(packed.is_eliciting);
+        let is_bare = packed.messages == 0;
+        self.last = LastFrame::Packet { ack_was_owed: None, is_bare, may_be_copied: false };
+        if is_bare {
+            count(&mut self.stats.acks_sent);
+        }
         Some(len)
     }
 

@@ -5,7 +5,7 @@ use std::vec::Vec;
 use super::*;
 use crate::{CallSlot, HeldSlot, NotifySlot, Parts, PublishSlot, ReplySlot, Transmission};
 
-struct Odd {
+pub(super) struct Odd {
     payload: usize,
     calls: Vec<CallSlot>,
     call_payloads: Vec<u8>,
@@ -37,6 +37,31 @@ impl Odd {
             sent: vec![Transmission::NONE; 10],
         }
     }
+
+    /// For nothing but notifies, `slots` of them each way.
+    pub(super) fn for_notifies(payload: usize, slots: usize) -> Self {
+        Self {
+            payload,
+            notifies: vec![NotifySlot::FREE; slots],
+            notify_payloads: vec![0; slots * payload],
+            held: vec![HeldSlot::FREE; slots],
+            held_payloads: vec![0; slots * payload],
+            sent: vec![Transmission::NONE; slots],
+            ..Self::new()
+        }
+    }
+
+    /// With `slots` calls each way as well.
+    pub(super) fn with_calls(self, slots: usize) -> Self {
+        let payloads = vec![0; slots * self.payload];
+        Self {
+            calls: vec![CallSlot::FREE; slots],
+            call_payloads: payloads.clone(),
+            replies: vec![ReplySlot::IDLE; slots],
+            reply_payloads: payloads,
+            ..self
+        }
+    }
 }
 
 impl Storage for Odd {
@@ -59,7 +84,7 @@ impl Storage for Odd {
 }
 
 /// Takes all messages; answers requests with `answer`; returns payloads of requests, responses and notifies.
-fn take(node: &mut Endpoint<Odd>, now: Instant, frames: Vec<Vec<u8>>, answer: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn take(node: &mut Endpoint<Odd>, now: Instant, frames: Vec<Vec<u8>>, answer: &[u8]) -> Vec<Vec<u8>> {
     let mut payloads = Vec::new();
     for mut frame in frames {
         let mut messages = node.handle_frame(now, &mut frame);
@@ -80,12 +105,12 @@ fn take(node: &mut Endpoint<Odd>, now: Instant, frames: Vec<Vec<u8>>, answer: &[
     payloads
 }
 
-fn out(node: &mut Endpoint<Odd>, now: Instant) -> Vec<Vec<u8>> {
+pub(super) fn out(node: &mut Endpoint<Odd>, now: Instant) -> Vec<Vec<u8>> {
     let mut buf = vec![0; 70_000];
     core::iter::from_fn(|| node.poll_transmit(now, &mut buf).map(|len| buf[..len].to_vec())).collect()
 }
 
-fn exchange(a: &mut Endpoint<Odd>, b: &mut Endpoint<Odd>, now: Instant, answer: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn exchange(a: &mut Endpoint<Odd>, b: &mut Endpoint<Odd>, now: Instant, answer: &[u8]) -> Vec<Vec<u8>> {
     let mut payloads = Vec::new();
     for _ in 0..20 {
         let from_a = out(a, now);
@@ -216,15 +241,7 @@ fn memory_that_does_not_suffice_makes_for_fewer_slots() {
 fn a_notify_that_is_late_is_not_taken_for_a_later_one_however_many_fit_into_a_packet() {
     // Without a rule they fill packets of 496.
     const SLOTS: usize = 12 * 496;
-    let storage = || Odd {
-        payload: 1_010,
-        notifies: vec![NotifySlot::FREE; SLOTS],
-        notify_payloads: vec![0; SLOTS * 1_010],
-        held: vec![HeldSlot::FREE; SLOTS],
-        held_payloads: vec![0; SLOTS * 1_010],
-        sent: vec![Transmission::NONE; SLOTS],
-        ..Odd::new()
-    };
+    let storage = || Odd::for_notifies(1_010, SLOTS);
     let (mut a, mut b) = (boot(1, storage()), boot(2, storage()));
     exchange(&mut a, &mut b, at(0), b"");
     let fill = |a: &mut Endpoint<Odd>| while a.notify(at(1), 1, b"").is_ok() {};
@@ -258,68 +275,11 @@ fn a_notify_that_is_late_is_not_taken_for_a_later_one_however_many_fit_into_a_pa
     assert!(b.stats().duplicates >= before.0 + 20, "all of it is old");
 }
 
-/// As above, and later than the replay window allows: by so many packets that it lies more than half of all sequences behind.
-#[test]
-fn a_notify_of_a_straggler_is_not_taken_for_a_later_one() {
-    const SLOTS: usize = 32_767;
-    let storage = || Odd {
-        payload: 300,
-        notifies: vec![NotifySlot::FREE; SLOTS],
-        notify_payloads: vec![0; SLOTS * 300],
-        held: vec![HeldSlot::FREE; SLOTS],
-        held_payloads: vec![0; SLOTS * 300],
-        sent: vec![Transmission::NONE; SLOTS],
-        ..Odd::new()
-    };
-    let (mut a, mut b) = (boot(1, storage()), boot(2, storage()));
-    exchange(&mut a, &mut b, at(0), b"");
-    let fill = |a: &mut Endpoint<Odd>| while a.notify(at(1), 1, b"").is_ok() {};
-    let mut hear = |a: &mut Endpoint<Odd>, now, frame: &Vec<u8>| {
-        let taken = take(&mut b, now, vec![frame.clone()], b"").len();
-        let taken = taken + core::iter::from_fn(|| b.poll_notify().map(drop)).count();
-        let acks = out(&mut b, now);
-        take(a, now, acks, b"");
-        (taken, *b.stats())
-    };
-    // All that may be under way; the first packet is lost, and all others wait for it.
-    fill(&mut a);
-    for frame in &out(&mut a, at(1))[1..] {
-        assert_eq!(hear(&mut a, at(1), frame).0, 0);
-    }
-    let mut repeated = (2..).map(|millis| out(&mut a, at(millis))).filter(|frames| !frames.is_empty());
-    let late = repeated.next().unwrap().swap_remove(0);
-    let again = repeated.next().unwrap();
-    drop(repeated);
-    let taken = again.iter().map(|frame| hear(&mut a, at(100), frame).0);
-    assert_eq!(taken.sum::<usize>(), 30_720);
-    let mut between = 0;
-    while between < 100 {
-        fill(&mut a);
-        for frame in out(&mut a, at(100)).iter().take(100 - between) {
-            hear(&mut a, at(100), frame);
-            between += 1;
-        }
-    }
-    let before = hear(&mut a, at(100), &again[0]).1;
-    let (taken, after) = hear(&mut a, at(100), &late);
-    assert_eq!((taken, after.duplicates, after.dropped), (0, before.duplicates, before.dropped));
-    assert!(after.deferred >= before.deferred + 20, "they could be later ones, and are not taken");
-    assert_eq!(after.frames_sent, before.frames_sent, "so it is not acknowledged");
-}
-
 /// All that may be under way came out of order, is acknowledged, and lies with the receiver; then as many again come in order.
 #[test]
 fn notifies_that_lie_ready_do_not_make_later_ones_look_old() {
     const SLOTS: usize = 32_767;
-    let storage = || Odd {
-        payload: 300,
-        notifies: vec![NotifySlot::FREE; SLOTS],
-        notify_payloads: vec![0; SLOTS * 300],
-        held: vec![HeldSlot::FREE; SLOTS],
-        held_payloads: vec![0; SLOTS * 300],
-        sent: vec![Transmission::NONE; SLOTS],
-        ..Odd::new()
-    };
+    let storage = || Odd::for_notifies(300, SLOTS);
     let (mut a, mut b) = (boot(1, storage()), boot(2, storage()));
     exchange(&mut a, &mut b, at(0), b"");
     let fill = |a: &mut Endpoint<Odd>| core::iter::from_fn(|| a.notify(at(1), 1, b"").ok()).count();

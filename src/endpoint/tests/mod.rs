@@ -8,6 +8,7 @@ mod odd;
 mod others;
 mod packing;
 mod roles;
+mod stragglers;
 mod surface;
 mod timing;
 
