@@ -160,7 +160,7 @@ pub enum Event {
         /// Why.
         reason: SessionEnd,
         /// Notifies that the peer may or may not have got. They are not sent again.
-        notifies_unconfirmed: u16,
+        notifies_unconfirmed: u32,
     },
     /// The peer speaks another version of the protocol.
     VersionRefused {

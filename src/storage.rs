@@ -3,7 +3,7 @@
 use crate::oneway::{HeldSlot, NotifySlot, PublishSlot};
 use crate::recovery::Transmission;
 use crate::rpc::{CallSlot, ReplySlot};
-use crate::wire::MAX_SLOTS;
+use crate::wire::{MAX_COUNT, MAX_SLOTS};
 
 /// Memory for the slots and buffers of an [`Endpoint`](crate::Endpoint).
 ///
@@ -37,7 +37,8 @@ pub trait Storage {
 /// The slices that an endpoint works on. Build them for [`Storage`] where sizes are known only at run time.
 ///
 /// Each `…_payloads` slice holds `payload` bytes for each slot of its kind; a shorter one makes for fewer slots. At
-/// most 32 calls and replies, and 32 767 of all else are used; of notifies 30 720 are under way at most.
+/// most 32 calls and replies and 32 767 publishes are used. Of notifies, held ones and transmissions 4 194 304 are used with
+/// the feature `std`, else 32 767, of which 30 720 notifies are under way at most.
 #[derive(Debug)]
 pub struct Parts<'a> {
     /// Largest payload of a message, in bytes; at least 32.
@@ -75,11 +76,11 @@ impl Parts<'_> {
             payload,
             calls: fit(self.calls, self.call_payloads, payload, MAX_SLOTS),
             replies: fit(self.replies, self.reply_payloads, payload, MAX_SLOTS),
-            notifies: fit(self.notifies, self.notify_payloads, payload, MAX_OTHERS),
-            held: fit(self.held, self.held_payloads, payload, MAX_OTHERS),
-            publishes: fit(self.publishes, self.publish_payloads, payload, MAX_OTHERS),
+            notifies: fit(self.notifies, self.notify_payloads, payload, MAX_COUNT as usize),
+            held: fit(self.held, self.held_payloads, payload, MAX_COUNT as usize),
+            publishes: fit(self.publishes, self.publish_payloads, payload, MAX_PUBLISHES),
             sent: {
-                let count = self.sent.len().min(MAX_OTHERS);
+                let count = self.sent.len().min(MAX_COUNT as usize);
                 self.sent.get_mut(..count).unwrap_or_default()
             },
             ..self
@@ -87,8 +88,8 @@ impl Parts<'_> {
     }
 }
 
-/// Half of the sequences of one-way messages.
-const MAX_OTHERS: usize = 32_767;
+/// Half of the sequences of publishes.
+const MAX_PUBLISHES: usize = 32_767;
 
 /// The slots of which each has its memory, at most `max`.
 #[inline(always)]
@@ -174,11 +175,11 @@ impl<
             assert!(PAYLOAD <= 65_000, "PAYLOAD must be at most 65 000 bytes: a frame has at most 65 535");
             assert!(CALLS <= MAX_SLOTS, "CALLS must be at most 32");
             assert!(REPLIES <= MAX_SLOTS, "REPLIES must be at most 32");
-            assert!(NOTIFY_OUT <= MAX_OTHERS, "NOTIFY_OUT must be at most 32 767: half of the sequences");
-            assert!(NOTIFY_IN <= MAX_OTHERS, "NOTIFY_IN must be at most 32 767: half of the sequences");
-            assert!(PUBLISH <= MAX_OTHERS, "PUBLISH must be at most 32 767");
+            assert!(NOTIFY_OUT <= MAX_COUNT as usize, "NOTIFY_OUT must be at most 32 767, with `std` 4 194 304");
+            assert!(NOTIFY_IN <= MAX_COUNT as usize, "NOTIFY_IN must be at most 32 767, with `std` 4 194 304");
+            assert!(PUBLISH <= MAX_PUBLISHES, "PUBLISH must be at most 32 767");
             assert!(SENT > CALLS + REPLIES + NOTIFY_OUT, "SENT must exceed CALLS + REPLIES + NOTIFY_OUT");
-            assert!(SENT <= MAX_OTHERS, "SENT must be at most 32 767");
+            assert!(SENT <= MAX_COUNT as usize, "SENT must be at most 32 767, with `std` 4 194 304");
         }
         Self {
             sent: [Transmission::NONE; SENT],
@@ -304,9 +305,10 @@ mod tests {
     fn slots_without_memory_or_name_are_left_out() {
         let mut calls = [CallSlot::FREE; 40];
         let mut replies = [ReplySlot::IDLE; 40];
-        let (mut notifies, mut held) = (vec![NotifySlot::FREE; 40_000], vec![HeldSlot::FREE; 3]);
-        let (mut publishes, mut sent) = (vec![PublishSlot::FREE; 2], vec![Transmission::NONE; 40_000]);
-        let mut bytes = [vec![0; 40 * 48], vec![0; 2 * 48 + 47], vec![0; 40_000 * 48], vec![0; 3 * 48], vec![]];
+        let (mut notifies, mut held) = (vec![NotifySlot::FREE; 3], vec![HeldSlot::FREE; 3]);
+        let (mut publishes, mut sent) = (vec![PublishSlot::FREE; 40_000], vec![Transmission::NONE; 5_000_000]);
+        let mut bytes =
+            [vec![0; 40 * 48], vec![0; 2 * 48 + 47], vec![0; 2 * 48], vec![0; 3 * 48], vec![0; 40_000 * 48]];
         let [call_payloads, reply_payloads, notify_payloads, held_payloads, publish_payloads] = &mut bytes;
         let mut parts = Parts {
             payload: 48,
@@ -323,8 +325,8 @@ mod tests {
             sent: &mut sent,
         };
         let Parts { payload, calls, replies, notifies, held, publishes, sent, .. } = parts.lent();
-        assert_eq!((payload, calls.len(), replies.len(), notifies.len()), (48, 32, 2, 32_767));
-        assert_eq!((held.len(), publishes.len(), sent.len()), (3, 0, 32_767));
+        assert_eq!((payload, calls.len(), replies.len(), notifies.len()), (48, 32, 2, 2));
+        assert_eq!((held.len(), publishes.len(), sent.len()), (3, 32_767, 4_194_304));
         assert_eq!(fit(&mut [(); 3], &[], 0, MAX_SLOTS).len(), 3, "payloads of no bytes need no memory");
     }
 

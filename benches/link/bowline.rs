@@ -118,7 +118,7 @@ impl Memory {
         let calls = cell.load.calls();
         // Messages are delivered in order, so the window must last while one of them is lost time and again.
         let window = match cell.load {
-            Load::Bulk => (12 * cell.bandwidth_delay() / 132 + 64).min(30_720) as usize,
+            Load::Bulk => (12 * cell.bandwidth_delay() / 132 + 64) as usize,
             _ => 0,
         };
         Self {
@@ -127,7 +127,7 @@ impl Memory {
             replies: vec![ReplySlot::IDLE; calls],
             notifies: vec![NotifySlot::FREE; window],
             held: vec![HeldSlot::FREE; window],
-            sent: vec![Transmission::NONE; (3 * (2 * calls + window) / 2 + 8).min(32_767)],
+            sent: vec![Transmission::NONE; 3 * (2 * calls + window) / 2 + 8],
             call_payloads: vec![0; calls * payload],
             reply_payloads: vec![0; calls * payload],
             notify_payloads: vec![0; window * payload],

@@ -5,7 +5,7 @@ use crate::recovery::{MessageId, Outbox, Sizes, Transmission};
 use crate::rpc::{Calls, CallsState, Replies, RepliesState};
 use crate::storage::{Parts, Storage};
 use crate::time::Instant;
-use crate::wire::OutMessage;
+use crate::wire::{Count, OutMessage, Sequence};
 
 /// A PING: asks the peer for a sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +48,11 @@ impl OutgoingState {
 
     /// Whether there is work that needs a session.
     pub(super) fn wants_session<S: Storage>(&self) -> bool {
-        S::CALLS > 0 && self.calls.has_fresh() || S::NOTIFY_OUT > 0 && self.notifies.has_fresh(u16::MAX)
+        S::CALLS > 0 && self.calls.has_fresh() || S::NOTIFY_OUT > 0 && self.notifies.has_fresh(Count::MAX)
     }
 
     /// Whether a message waits that asks for an ack. At most `window` notifies may be under way.
-    pub(super) fn has_waiting<S: Storage>(&self, window: u16) -> bool {
+    pub(super) fn has_waiting<S: Storage>(&self, window: Count) -> bool {
         S::REPLIES > 0 && self.replies.has_waiting()
             || S::CALLS > 0 && self.calls.has_waiting()
             || S::NOTIFY_OUT > 0 && self.notifies.has_waiting(window)
@@ -69,7 +69,7 @@ impl OutgoingState {
 pub(super) enum Waiting {
     Call(u8),
     Reply(u8),
-    Notify(u16),
+    Notify(Sequence),
 }
 
 /// The outgoing messages, with their memory. What the storage has no memory for is never there, and its code is left
@@ -118,7 +118,7 @@ impl<'a, S: Storage> Outgoing<'a, S> {
 
     /// The message to send next: what was lost before what is fresh, answers before questions.
     #[cfg_attr(feature = "speed", inline(always))]
-    pub(super) fn next(&mut self, window: u16) -> Option<Waiting> {
+    pub(super) fn next(&mut self, window: Count) -> Option<Waiting> {
         for again in [true, false] {
             if S::REPLIES > 0
                 && let Some(slot) = self.state.replies.next_to_send(again)

@@ -14,7 +14,7 @@ use crate::storage::Storage;
 use crate::story::{Foreign, Story, Unreadable, Useless, tell};
 use crate::time::{Duration, Instant};
 use crate::wire::{
-    AckField, CHECK_LEN, Header, Hello, HelloError, KIND_HELLO, KIND_VERSION, PacketNumber, Reader, SESSION_BIT,
+    AckField, CHECK_LEN, Count, Header, Hello, HelloError, KIND_HELLO, KIND_VERSION, PacketNumber, Reader, SESSION_BIT,
     VersionRefusal, WireMessage, WireMessages, plain_check, restore, restore_ack, split_check, time_to_live,
 };
 
@@ -410,7 +410,12 @@ impl Machine {
                 }
             }
             WireMessage::Notify(notify) if S::NOTIFY_IN > 0 => {
-                let reach = self.received.notify_reach(packet.number.low, packet.is_straggler);
+                let is_told = notify.sequence.is_long();
+                let reach = if is_told {
+                    Count::MAX
+                } else {
+                    self.received.notify_reach(packet.number.low, packet.is_straggler)
+                };
                 match self.held(storage).take(&notify, reach) {
                     Taken::Deliver => Delivered::Message(Message::Notify { key: notify.key, payload: notify.payload }),
                     Taken::Held => Delivered::News,

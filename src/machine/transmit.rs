@@ -9,8 +9,8 @@ use crate::storage::Storage;
 use crate::story::{Story, tell};
 use crate::time::Instant;
 use crate::wire::{
-    CHECK_LEN, Header, MAX_MESSAGES, MAX_NOTIFY_WINDOW, MessageWriter, OutMessage, PacketNumber, Seed, VERSION,
-    VersionRefusal, Writer, packet_len, plain_check,
+    CHECK_LEN, Count, Header, MAX_MESSAGES, MessageWriter, OutMessage, PacketNumber, Seed, VERSION, VersionRefusal,
+    Writer, packet_len, plain_check, window_told,
 };
 
 /// When all that waits is small, it goes in packets of about this many bytes: eight small calls in one packet would
@@ -105,8 +105,8 @@ impl Machine {
 
     /// How many notifies may be under way: as many as the peer takes from the first missing one on.
     #[cfg_attr(feature = "speed", inline)]
-    fn window(&self) -> u16 {
-        self.handshake.session().map_or(0, |session| session.peer.offer.notify_window).min(MAX_NOTIFY_WINDOW)
+    fn window(&self) -> Count {
+        self.handshake.session().map_or(0, |session| window_told(session.peer.offer.notify_window))
     }
 
     /// What is owed without a session: HELLO or VERSION.
@@ -293,6 +293,7 @@ impl Machine {
 
     /// A PING, unless another message asks for an ack already.
     #[cfg_attr(not(feature = "speed"), inline(never))]
+    #[cfg_attr(feature = "speed", inline(always))]
     fn pack_ping<S: Storage>(&mut self, storage: &mut S, messages: &mut MessageWriter<'_, '_>, packed: &mut Packed) {
         let number = self.sent.next().low;
         let is_wanted = self.out.ping == Ping::Queued;
@@ -341,7 +342,7 @@ fn seal(seed: Seed, number: PacketNumber, acked: Option<u32>, writer: &mut Write
 
 impl<S: Storage> Outgoing<'_, S> {
     /// Whether all that waits fits into `room` bytes.
-    fn waits_for_at_most(&mut self, mut room: usize, window: u16) -> bool {
+    fn waits_for_at_most(&mut self, mut room: usize, window: Count) -> bool {
         let mut fits = |len| {
             let rest = room.checked_sub(len);
             room = rest.unwrap_or(room);

@@ -1,7 +1,7 @@
 //! Notifies on their way in: delivered in order, held back until the missing one comes (`PROTOCOL.md §11.1`).
 
 use crate::storage::{store, stored};
-use crate::wire::{HALF, OneWay};
+use crate::wire::{Count, LowBits, OneWay, Sequence};
 
 /// The memory of one notify that came too early.
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +38,11 @@ pub(crate) enum Taken {
 pub(crate) struct HeldState {
     /// Sequence of the first missing one. The peer has no ack of it, nor of any later one that is not held: what it sends is told
     /// from what it sent before by the distance to this one, however many are ready.
-    missing: u16,
+    missing: Sequence,
     /// Where the first one is.
-    head: u16,
+    head: Count,
     /// How many in front are ready: they came, and so did all before them.
-    ready: u16,
+    ready: Count,
     /// Whether they belong to a session that is over. They were acknowledged, so they are still delivered, before anything
     /// new.
     is_over: bool,
@@ -65,13 +65,13 @@ pub(crate) struct Held<'a> {
 impl<'a> Held<'a> {
     /// Takes a notify that has come. From `reach` on it may as well lie far behind.
     #[cfg_attr(feature = "speed", inline(always))]
-    pub(crate) fn take(&mut self, notify: &OneWay<'_>, reach: u16) -> Taken {
+    pub(crate) fn take(&mut self, notify: &OneWay<'_, LowBits>, reach: Count) -> Taken {
         if self.state.is_over {
             return Taken::Wait;
         }
-        let ahead = notify.sequence.wrapping_sub(self.state.missing);
-        if ahead >= HALF {
-            return Taken::Old;
+        let Some(ahead) = notify.sequence.ahead_of(self.state.missing) else { return Taken::Old };
+        if ahead >= reach {
+            return Taken::Wait;
         }
         if ahead == 0 && self.state.ready == 0 {
             self.state.missing = self.state.missing.wrapping_add(1);
@@ -79,10 +79,10 @@ impl<'a> Held<'a> {
             self.extend();
             return Taken::Deliver;
         }
-        let offset = usize::from(self.state.ready).saturating_add(usize::from(ahead));
+        let offset = (self.state.ready as usize).saturating_add(ahead as usize);
         // If any is ready, the first slot is taken.
         let room = self.slots.len().wrapping_add(usize::from(self.state.ready == 0));
-        if offset >= room || ahead >= reach {
+        if offset >= room {
             return Taken::Wait;
         }
         let index = self.index(offset);
@@ -102,7 +102,7 @@ impl<'a> Held<'a> {
     #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn poll(mut self) -> Option<(u16, &'a [u8])> {
         let ready = self.state.ready.checked_sub(1)?;
-        let index = usize::from(self.state.head);
+        let index = self.state.head as usize;
         let slot = self.slots.get_mut(index)?;
         slot.is_filled = false;
         let (key, len) = (slot.key, slot.len);
@@ -125,8 +125,8 @@ impl<'a> Held<'a> {
     /// Invariants: what is ready is held, and the missing one is not.
     pub(crate) fn check_invariants(&self) {
         if cfg!(debug_assertions) {
-            let (slots, ready) = (self.slots.len(), usize::from(self.state.ready));
-            debug_assert!(usize::from(self.state.head) < slots.max(1) && ready <= slots);
+            let (slots, ready) = (self.slots.len(), self.state.ready as usize);
+            debug_assert!((self.state.head as usize) < slots.max(1) && ready <= slots);
             debug_assert!((0..ready).all(|offset| self.is_filled(offset)));
             debug_assert!(ready == 0 || ready == slots || !self.is_filled(ready));
             debug_assert!(ready > 0 || !self.state.is_over);
@@ -136,14 +136,14 @@ impl<'a> Held<'a> {
     /// The first place belongs to the next one.
     fn advance(&mut self) {
         if !self.slots.is_empty() {
-            self.state.head = self.index(1) as u16;
+            self.state.head = self.index(1) as Count;
         }
     }
 
     /// What is held where the first missing one should be is ready.
     #[cfg_attr(feature = "speed", inline)]
     fn extend(&mut self) {
-        while usize::from(self.state.ready) < self.slots.len() && self.is_filled(self.state.ready.into()) {
+        while (self.state.ready as usize) < self.slots.len() && self.is_filled(self.state.ready as usize) {
             self.state.ready = self.state.ready.wrapping_add(1);
             self.state.missing = self.state.missing.wrapping_add(1);
         }
@@ -159,7 +159,7 @@ impl<'a> Held<'a> {
     }
 
     fn index(&self, offset: usize) -> usize {
-        let index = usize::from(self.state.head).saturating_add(offset);
+        let index = (self.state.head as usize).saturating_add(offset);
         index.checked_sub(self.slots.len()).unwrap_or(index)
     }
 }

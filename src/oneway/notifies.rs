@@ -3,7 +3,7 @@
 use crate::event::SendError;
 use crate::recovery::MessageId;
 use crate::storage::{move_payload, stored};
-use crate::wire::{OneWay, OutMessage};
+use crate::wire::{Count, LowBits, OneWay, OutMessage, Sequence};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(bowline_model, derive(Hash))]
@@ -11,7 +11,7 @@ enum State {
     /// Waits, or is under way: then `last` is the low half of the number of the packet that carried it last.
     Open { last: u32 },
     /// Under way, and to be sent again. Its neighbours in the list of all such, as places in the ring.
-    Lost { before: u16, after: u16 },
+    Lost { before: Count, after: Count },
     /// The peer has it; an earlier one is still open.
     Acked,
 }
@@ -35,21 +35,21 @@ impl NotifySlot {
 #[cfg_attr(bowline_model, derive(Clone, Hash))]
 pub(crate) struct NotifiesState {
     /// Sequence of the first one in the ring, the lowest that is not acknowledged.
-    base: u16,
+    base: Sequence,
     /// Where it is.
-    head: u16,
-    len: u16,
+    head: Count,
+    len: Count,
     /// base + sent is the sequence of the next fresh one. sent ≤ len.
-    sent: u16,
+    sent: Count,
     /// How many are to be sent again.
-    lost: u16,
+    lost: Count,
     /// The ends of their list, oldest loss first; nowhere if there are none.
-    first_lost: u16,
-    last_lost: u16,
+    first_lost: Count,
+    last_lost: Count,
 }
 
 /// No place in the ring.
-const NOWHERE: u16 = u16::MAX;
+const NOWHERE: Count = Count::MAX;
 
 impl NotifiesState {
     pub(crate) const fn new() -> Self {
@@ -61,12 +61,12 @@ impl NotifiesState {
     }
 
     /// Whether one may be sent for the first time. At most `window` are under way.
-    pub(crate) const fn has_fresh(&self, window: u16) -> bool {
+    pub(crate) const fn has_fresh(&self, window: Count) -> bool {
         self.sent < self.len && self.sent < window
     }
 
     /// Whether any waits to be sent. At most `window` are under way.
-    pub(crate) const fn has_waiting(&self, window: u16) -> bool {
+    pub(crate) const fn has_waiting(&self, window: Count) -> bool {
         self.lost > 0 || self.has_fresh(window)
     }
 }
@@ -82,7 +82,7 @@ pub(crate) struct Notifies<'a> {
 impl<'a> Notifies<'a> {
     /// The slot of the next one.
     pub(crate) fn vacant(&self) -> Result<usize, SendError> {
-        if usize::from(self.state.len) >= self.slots.len() {
+        if (self.state.len as usize) >= self.slots.len() {
             return Err(SendError::Full);
         }
         Ok(self.index(self.state.len))
@@ -98,38 +98,38 @@ impl<'a> Notifies<'a> {
     }
 
     /// The sequence to send next: again what was lost, or what is fresh.
-    pub(crate) fn next_to_send(&self, again: bool, window: u16) -> Option<u16> {
+    pub(crate) fn next_to_send(&self, again: bool, window: Count) -> Option<Sequence> {
         if !again {
             return self.state.has_fresh(window).then(|| self.state.base.wrapping_add(self.state.sent));
         }
         let first = self.state.first_lost;
-        let offset = usize::from(first).checked_sub(usize::from(self.state.head));
-        let offset = offset.unwrap_or_else(|| self.slots.len().saturating_sub(usize::from(self.state.head - first)));
-        (first != NOWHERE).then(|| self.state.base.wrapping_add(offset as u16))
+        let offset = (first as usize).checked_sub(self.state.head as usize);
+        let offset = offset.unwrap_or_else(|| self.slots.len().saturating_sub((self.state.head - first) as usize));
+        (first != NOWHERE).then(|| self.state.base.wrapping_add(offset as Count))
     }
 
     /// Bytes that each waiting message takes at most.
-    pub(crate) fn waiting_lens(&self, window: u16) -> impl Iterator<Item = usize> {
-        let lost =
-            core::iter::successors(self.slots.get(usize::from(self.state.first_lost)), |slot| match slot.state {
-                State::Lost { after, .. } => self.slots.get(usize::from(after)),
-                State::Open { .. } | State::Acked => None,
-            });
+    pub(crate) fn waiting_lens(&self, window: Count) -> impl Iterator<Item = usize> {
+        let lost = core::iter::successors(self.slots.get(self.state.first_lost as usize), |slot| match slot.state {
+            State::Lost { after, .. } => self.slots.get(after as usize),
+            State::Open { .. } | State::Acked => None,
+        });
         let fresh = (self.state.sent..self.state.len.min(window)).filter_map(|offset| self.slot(offset));
-        lost.chain(fresh).map(|slot| usize::from(slot.len).saturating_add(7))
+        lost.chain(fresh).map(|slot| usize::from(slot.len).saturating_add(8))
     }
 
     #[cfg_attr(feature = "speed", inline(always))]
-    pub(crate) fn into_message(self, sequence: u16) -> Option<OutMessage<'a>> {
+    pub(crate) fn into_message(self, sequence: Sequence) -> Option<OutMessage<'a>> {
         let offset = sequence.wrapping_sub(self.state.base);
         let slot = self.slot(offset)?;
         let payload = stored(self.payloads, self.payload, self.index(offset), slot.len);
+        let sequence = LowBits::of(sequence, self.state.sent.max(offset.saturating_add(1)));
         Some(OutMessage::notify(OneWay { sequence, key: slot.key, payload }))
     }
 
     /// The notify goes out in packet `number`; says how to name it, and whether it had been sent before.
     #[cfg_attr(feature = "speed", inline(always))]
-    pub(crate) fn sent(&mut self, sequence: u16, number: u32) -> Option<(MessageId, bool)> {
+    pub(crate) fn sent(&mut self, sequence: Sequence, number: u32) -> Option<(MessageId, bool)> {
         let offset = sequence.wrapping_sub(self.state.base);
         let was_sent = offset < self.state.sent;
         self.replace(offset, State::Open { last: number });
@@ -154,10 +154,10 @@ impl<'a> Notifies<'a> {
     }
 
     /// Lists a notify that is under way among the lost, between two that are neighbours there.
-    fn list(&mut self, message: MessageId, before: u16, after: u16) {
+    fn list(&mut self, message: MessageId, before: Count, after: Count) {
         let Some(offset) = self.current(message) else { return };
         if self.slot(offset).is_some_and(|slot| matches!(slot.state, State::Open { .. })) {
-            let index = self.index(offset) as u16;
+            let index = self.index(offset) as Count;
             self.replace(offset, State::Lost { before, after });
             self.link(before, index, index, after);
             self.state.lost = self.state.lost.saturating_add(1);
@@ -176,7 +176,7 @@ impl<'a> Notifies<'a> {
 
     /// Changes the state of a notify; one that was lost is no longer listed.
     #[cfg_attr(feature = "speed", inline(always))]
-    fn replace(&mut self, offset: u16, state: State) {
+    fn replace(&mut self, offset: Count, state: State) {
         let Some(slot) = self.slot_mut(offset) else { return };
         if let State::Lost { before, after } = core::mem::replace(&mut slot.state, state) {
             self.link(before, after, before, after);
@@ -185,12 +185,12 @@ impl<'a> Notifies<'a> {
     }
 
     /// In the list of the lost: behind `before` comes `next`, and in front of `after` `previous`.
-    fn link(&mut self, before: u16, next: u16, previous: u16, after: u16) {
-        match self.slots.get_mut(usize::from(before)).map(|slot| &mut slot.state) {
+    fn link(&mut self, before: Count, next: Count, previous: Count, after: Count) {
+        match self.slots.get_mut(before as usize).map(|slot| &mut slot.state) {
             Some(State::Lost { after, .. }) => *after = next,
             _ => self.state.first_lost = next,
         }
-        match self.slots.get_mut(usize::from(after)).map(|slot| &mut slot.state) {
+        match self.slots.get_mut(after as usize).map(|slot| &mut slot.state) {
             Some(State::Lost { before, .. }) => *before = previous,
             _ => self.state.last_lost = previous,
         }
@@ -198,7 +198,7 @@ impl<'a> Notifies<'a> {
 
     /// The session is over: those that were sent may or may not have been delivered, and are given up. Returns how
     /// many; those that wait stay.
-    pub(crate) fn end_session(&mut self) -> u16 {
+    pub(crate) fn end_session(&mut self) -> Count {
         let unconfirmed = self.state.sent;
         for _ in 0..unconfirmed {
             self.drop_first();
@@ -209,7 +209,7 @@ impl<'a> Notifies<'a> {
     }
 
     /// Gives up those that wait and are longer than `limit`, the peer's largest payload; returns how many.
-    pub(crate) fn begin_session(&mut self, limit: usize) -> u16 {
+    pub(crate) fn begin_session(&mut self, limit: usize) -> Count {
         let mut kept = 0;
         for offset in 0..self.state.len {
             let (from, to) = (self.index(offset), self.index(kept));
@@ -229,41 +229,41 @@ impl<'a> Notifies<'a> {
     }
 
     fn drop_first(&mut self) {
-        self.state.head = self.index(1) as u16;
+        self.state.head = self.index(1) as Count;
         self.state.base = self.state.base.wrapping_add(1);
         self.state.len = self.state.len.saturating_sub(1);
         self.state.sent = self.state.sent.saturating_sub(1);
     }
 
     /// The place of a notify that was sent in this session, as an offset from the first that is not acknowledged.
-    fn current(&self, message: MessageId) -> Option<u16> {
+    fn current(&self, message: MessageId) -> Option<Sequence> {
         let MessageId::Notify { sequence } = message else { return None };
         let offset = sequence.wrapping_sub(self.state.base);
         (offset < self.state.sent).then_some(offset)
     }
 
-    fn slot(&self, offset: u16) -> Option<&NotifySlot> {
+    fn slot(&self, offset: Count) -> Option<&NotifySlot> {
         if offset < self.state.len { self.slots.get(self.index(offset)) } else { None }
     }
 
-    fn slot_mut(&mut self, offset: u16) -> Option<&mut NotifySlot> {
+    fn slot_mut(&mut self, offset: Count) -> Option<&mut NotifySlot> {
         let index = self.index(offset);
         if offset < self.state.len { self.slots.get_mut(index) } else { None }
     }
 
-    fn index(&self, offset: u16) -> usize {
-        let index = usize::from(self.state.head).saturating_add(usize::from(offset));
+    fn index(&self, offset: Count) -> usize {
+        let index = (self.state.head as usize).saturating_add(offset as usize);
         index.checked_sub(self.slots.len()).unwrap_or(index)
     }
 
     /// Invariants: the ring is inside its memory, what was sent comes first, and the lost are counted.
     pub(crate) fn check_invariants(&self) {
-        debug_assert!(self.state.sent <= self.state.len && usize::from(self.state.len) <= self.slots.len());
+        debug_assert!(self.state.sent <= self.state.len && (self.state.len as usize) <= self.slots.len());
         if cfg!(debug_assertions) {
             let is_lost = |slot: &NotifySlot| matches!(slot.state, State::Lost { .. });
             let lost = (0..self.state.sent).filter_map(|offset| self.slot(offset)).filter(|slot| is_lost(slot)).count();
             let listed = self.waiting_lens(0).count();
-            debug_assert_eq!((lost, listed), (usize::from(self.state.lost), lost));
+            debug_assert_eq!((lost, listed), ((self.state.lost as usize), lost));
         }
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::event::SendError;
 use crate::recovery::MessageId;
 use crate::storage::store;
-use crate::wire::{HALF, OneWay, said};
+use crate::wire::{LowBits, OneWay, said};
 
 const PAYLOAD: usize = 4;
 
@@ -27,12 +27,13 @@ impl<const N: usize> Receiver<N> {
     }
 
     fn take(&mut self, sequence: u16) -> Taken {
-        self.take_within(sequence, HALF)
+        self.take_within(sequence, 1 << 15)
     }
 
-    fn take_within(&mut self, sequence: u16, reach: u16) -> Taken {
+    fn take_within(&mut self, sequence: u16, reach: u32) -> Taken {
         let payload = sequence.to_le_bytes();
-        let taken = self.held().take(&OneWay { sequence, key: sequence, payload: &payload }, reach);
+        let low_bits = LowBits::new(sequence.into(), false);
+        let taken = self.held().take(&OneWay { sequence: low_bits, key: sequence, payload: &payload }, reach);
         if taken == Taken::Deliver {
             self.delivered.push(sequence);
         }
@@ -151,7 +152,7 @@ impl Sender {
     }
 
     /// Sends all that waits in packet `number`; the sequences.
-    fn send(&mut self, window: u16, number: u32) -> Vec<u16> {
+    fn send(&mut self, window: u32, number: u32) -> Vec<u32> {
         let mut sent = Vec::new();
         loop {
             let mut notifies = self.notifies();
@@ -163,7 +164,7 @@ impl Sender {
         }
     }
 
-    fn acked(&mut self, sequence: u16) {
+    fn acked(&mut self, sequence: u32) {
         self.notifies().acked(MessageId::Notify { sequence });
         self.notifies().check_invariants();
     }
@@ -406,8 +407,8 @@ fn of_a_straggler_only_what_cannot_be_an_old_one_is_taken() {
     for (sequence, taken) in [
         (4, Taken::Wait),
         (3, Taken::Held),
-        (HALF - 1, Taken::Wait),
-        (HALF, Taken::Old),
+        (0x7FFF, Taken::Wait),
+        (0x8000, Taken::Old),
         (0, Taken::Deliver),
         (4, Taken::Held),
     ] {

@@ -3,7 +3,7 @@
 use super::{IsStraggler, RoundTrip, Stragglers};
 use crate::time::{Instant, Stamp};
 use crate::wire::{
-    AckField, BITMAP_REACH, HALF, PacketNumber, REPLAY_WINDOW, STRAGGLERS, TAKES_STRAGGLERS, distance, notify_reach,
+    AckField, BITMAP_REACH, Count, PacketNumber, REPLAY_WINDOW, STRAGGLERS, TAKES_STRAGGLERS, distance, notify_reach,
 };
 
 /// Eliciting packets that may wait for one ack.
@@ -117,10 +117,10 @@ impl Received {
         behind <= REPLAY_WINDOW.cast_signed() + 1 || is_straggler.get() && behind <= STRAGGLERS.cast_signed()
     }
 
-    /// How far ahead a notify in packet `number` is told from one that is behind.
+    /// How far ahead a notify in packet `number` with a short sequence is told from one that is behind.
     #[cfg_attr(feature = "speed", inline)]
-    pub(crate) const fn notify_reach(&self, number: u32, is_straggler: IsStraggler) -> u16 {
-        if is_straggler.get() { notify_reach(self.newest.wrapping_sub(number)) } else { HALF }
+    pub(crate) const fn notify_reach(&self, number: u32, is_straggler: IsStraggler) -> Count {
+        if is_straggler.get() { notify_reach(self.newest.wrapping_sub(number)) } else { Count::MAX }
     }
 
     /// Notes that the messages of the straggler `number` were taken. `len` is how many bytes of the number it carried.

@@ -1,7 +1,7 @@
 //! The log of transmissions: which message went out in which packet, and when (`PROTOCOL.md §9.2`).
 
 use crate::time::{Instant, Stamp};
-use crate::wire::{AckField, BITMAP_REACH, PacketNumber, distance, number_len};
+use crate::wire::{AckField, BITMAP_REACH, Count, PacketNumber, Sequence, distance, number_len};
 
 /// Packets in a row that ask for no ack.
 const MAX_UNELICITING: u8 = 64;
@@ -17,7 +17,7 @@ pub(crate) enum MessageId {
     Request { slot: u8, sequence: u8 },
     Cancel { slot: u8, sequence: u8 },
     Reply { slot: u8, sequence: u8 },
-    Notify { sequence: u16 },
+    Notify { sequence: Sequence },
 }
 
 /// One message in one packet: an entry of the log. Only its number matters to the outside.
@@ -70,8 +70,8 @@ pub(crate) struct Sent {
     next: PacketNumber,
     /// The largest acknowledged number plus one, its low half.
     base: u32,
-    head: u16,
-    len: u16,
+    head: Count,
+    len: Count,
     /// Packets since the last one that asked for an ack.
     uneliciting: u8,
 }
@@ -112,7 +112,7 @@ impl Sent {
     /// Whether the log can take one more transmission: it has room, or its oldest one matters no more.
     #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn has_room(&self, out: &mut impl Outbox) -> bool {
-        if usize::from(self.len) < out.log().len() {
+        if (self.len as usize) < out.log().len() {
             return true;
         }
         match self.entry(out.log(), 0) {
@@ -126,7 +126,7 @@ impl Sent {
     #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn push(&mut self, log: &mut [Transmission], now: Stamp, message: MessageId) {
         // Without memory there is no oldest one.
-        if usize::from(self.len) >= log.len().max(1) {
+        if (self.len as usize) >= log.len().max(1) {
             self.forget_oldest(log.len());
             self.trim(log);
         }
@@ -239,7 +239,7 @@ impl Sent {
 
     /// Whether so many more can be remembered without forgetting any.
     pub(crate) fn has_spare(&self, log: &[Transmission], count: u16) -> bool {
-        usize::from(self.len.saturating_add(count)) <= log.len()
+        (self.len as usize).saturating_add(usize::from(count)) <= log.len()
     }
 
     /// Has the messages of the last packet sent again.
@@ -282,8 +282,8 @@ impl Sent {
 
     /// The place of the first entry whose packet has this number or a higher one, or any before it in a short log.
     #[cfg_attr(feature = "speed", inline)]
-    fn first_from(&self, log: &mut [Transmission], number: u32) -> u16 {
-        let is_long = log.len() > SHORT_LOG && usize::from(self.len) > SHORT_LOG;
+    fn first_from(&self, log: &mut [Transmission], number: u32) -> Count {
+        let is_long = log.len() > SHORT_LOG && (self.len as usize) > SHORT_LOG;
         let (mut low, mut high) = (0, if is_long { self.len } else { 0 });
         while low < high {
             let middle = low.midpoint(high);
@@ -306,18 +306,18 @@ impl Sent {
 
     #[cfg_attr(feature = "speed", inline)]
     fn forget_oldest(&mut self, capacity: usize) {
-        self.head = self.index(capacity, 1) as u16;
+        self.head = self.index(capacity, 1) as Count;
         self.len = self.len.saturating_sub(1);
     }
 
     #[cfg_attr(feature = "speed", inline)]
-    fn entry(&self, log: &mut [Transmission], offset: u16) -> Option<Transmission> {
+    fn entry(&self, log: &mut [Transmission], offset: Count) -> Option<Transmission> {
         if offset < self.len { log.get(self.index(log.len(), offset)).copied() } else { None }
     }
 
     #[cfg_attr(feature = "speed", inline)]
-    fn index(&self, capacity: usize, offset: u16) -> usize {
-        let index = usize::from(self.head).wrapping_add(usize::from(offset));
+    fn index(&self, capacity: usize, offset: Count) -> usize {
+        let index = (self.head as usize).wrapping_add(offset as usize);
         index.checked_sub(capacity).unwrap_or(index)
     }
 
@@ -325,17 +325,17 @@ impl Sent {
     #[cfg(bowline_model)]
     pub(crate) fn normalise(&mut self, log: &mut [Transmission]) {
         self.trim(log);
-        log.rotate_left(usize::from(self.head));
+        log.rotate_left((self.head as usize));
         self.head = 0;
-        log.iter_mut().skip(usize::from(self.len)).for_each(|entry| *entry = Transmission::NONE);
+        log.iter_mut().skip((self.len as usize)).for_each(|entry| *entry = Transmission::NONE);
     }
 
     /// Invariants: base ≤ next, the ring is inside its memory, the oldest entry is not settled, numbers ascend and are
     /// below next.
     pub(crate) fn check_invariants(&self, log: &mut [Transmission]) {
         debug_assert!(distance(self.base, self.next.low) >= 0);
-        debug_assert!(usize::from(self.len) <= log.len());
-        debug_assert!(usize::from(self.head) < log.len().max(1));
+        debug_assert!((self.len as usize) <= log.len());
+        debug_assert!((self.head as usize) < log.len().max(1));
         if cfg!(debug_assertions) {
             debug_assert!(self.entry(log, 0).is_none_or(|oldest| oldest.message.is_some()));
             let mut last = None;

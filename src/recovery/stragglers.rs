@@ -105,8 +105,8 @@ mod tests {
     fn what_was_skipped_is_missing_until_it_comes_or_is_forgotten() {
         let mut stragglers = Stragglers::new();
         let mut came = std::vec![];
-        let mut next = u32::MAX - 3_000; // The low halves wrap.
-        for step in [1, 3, 70, 1, 900, 1_023, 1_024, 1_025, 5_000, 2, 64] {
+        let mut next = u32::MAX - 10_000; // The low halves wrap.
+        for step in [1, 3, 70, 1, 900, 4_095, 4_096, 4_097, 9_000, 2, 64] {
             let number = next.wrapping_add(step - 1);
             stragglers.skip(next, step - 1);
             stragglers.note(number);
@@ -117,10 +117,10 @@ mod tests {
                 stragglers.note(late);
                 came.push(late);
             }
-            if step > 1_024 {
-                for behind in 0..1_100 {
+            if step > 4_096 {
+                for behind in 0..4_200 {
                     let number = next.wrapping_sub(behind);
-                    let is_missing = (1..=1_024).contains(&behind) && !came.contains(&number);
+                    let is_missing = (1..=4_096).contains(&behind) && !came.contains(&number);
                     assert_eq!(stragglers.misses(number, next), is_missing, "{behind} behind, after {step}");
                 }
             }

@@ -92,7 +92,7 @@ fn describe_message(f: &mut fmt::Formatter<'_>, message: &WireMessage<'_>) -> fm
         WireMessage::Close => f.write_str("CLOSE"),
         WireMessage::Cancel { slot, sequence } => write!(f, "CANCEL {slot}.{sequence}"),
         WireMessage::Notify(notify) => {
-            write!(f, "NOTIFY {} key {:04x}, {} B", notify.sequence, notify.key, notify.payload.len())
+            write!(f, "NOTIFY {:?} key {:04x}, {} B", notify.sequence, notify.key, notify.payload.len())
         }
         WireMessage::Publish(publish) => {
             write!(f, "PUBLISH {} key {:04x}, {} B", publish.sequence, publish.key, publish.payload.len())

@@ -18,7 +18,7 @@ pub(crate) struct Offer {
     pub(crate) frame: u16,
     /// Slots for requests of the peer.
     pub(crate) slots: u8,
-    /// Notifies taken ahead of the first missing one.
+    /// Notifies taken from the first missing one on, as `window_told` reads it.
     pub(crate) notify_window: u16,
     /// Time to live of requests that carry none, as the byte of `PROTOCOL.md §7.3`.
     pub(crate) time_to_live: u8,

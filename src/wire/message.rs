@@ -3,6 +3,7 @@
 use super::MAX_SLOTS;
 use super::buffer::{Reader, Writer, length_len};
 use super::cobs::IS_WORDWISE;
+use super::sequence::LowBits;
 
 const CONTROL: u8 = 0;
 const REQUEST: u8 = 1;
@@ -19,6 +20,7 @@ const CANCEL: u8 = 2;
 const NOTIFY: u8 = 4;
 const NOTIFY_NEXT: u8 = NOTIFY | 2;
 const PUBLISH: u8 = 8;
+const LONG_NOTIFY: u8 = 12;
 /// Set in the operation of a one-way message that has a length.
 const HAS_LENGTH: u8 = 1;
 
@@ -28,7 +30,7 @@ pub(crate) enum WireMessage<'f> {
     Ping,
     Close,
     Cancel { slot: u8, sequence: u8 },
-    Notify(OneWay<'f>),
+    Notify(OneWay<'f, LowBits>),
     Publish(OneWay<'f>),
     Request { slot: u8, sequence: u8, key: u16, time_to_live: Option<u8>, payload: &'f [u8] },
     Response { slot: u8, sequence: u8, payload: &'f [u8] },
@@ -37,8 +39,8 @@ pub(crate) enum WireMessage<'f> {
 
 /// The content of a NOTIFY or PUBLISH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OneWay<'f> {
-    pub(crate) sequence: u16,
+pub(crate) struct OneWay<'f, S = u16> {
+    pub(crate) sequence: S,
     pub(crate) key: u16,
     pub(crate) payload: &'f [u8],
 }
@@ -52,7 +54,7 @@ pub(crate) struct Malformed;
 pub(crate) struct WireMessages<'f> {
     reader: Reader<'f>,
     /// Sequence and key of the notify directly before.
-    run: Option<(u16, u16)>,
+    run: Option<(LowBits, u16)>,
 }
 
 impl<'f> WireMessages<'f> {
@@ -101,7 +103,7 @@ impl<'f> WireMessages<'f> {
     }
 
     #[cfg_attr(feature = "speed", inline(always))]
-    fn read_control(&mut self, operation: u8, run: Option<(u16, u16)>) -> Option<WireMessage<'f>> {
+    fn read_control(&mut self, operation: u8, run: Option<(LowBits, u16)>) -> Option<WireMessage<'f>> {
         let reader = &mut self.reader;
         Some(match operation {
             PING => WireMessage::Ping,
@@ -116,16 +118,17 @@ impl<'f> WireMessages<'f> {
             _ => {
                 let kind = operation & !HAS_LENGTH;
                 let (sequence, key) = match kind {
-                    NOTIFY | PUBLISH => (reader.u16(), reader.u16()),
-                    NOTIFY_NEXT => run.map(|(sequence, key)| (sequence.wrapping_add(1), key))?,
+                    NOTIFY | PUBLISH => (LowBits::short(reader.u16()), reader.u16()),
+                    NOTIFY_NEXT => run.map(|(sequence, key)| (sequence.next(), key))?,
+                    LONG_NOTIFY if LowBits::CAN_BE_LONG => (LowBits::long(reader.u16(), reader.u8()), reader.u16()),
                     _ => return None,
                 };
-                let message = OneWay { sequence, key, payload: payload(reader, operation & HAS_LENGTH != 0) };
+                let payload = payload(reader, operation & HAS_LENGTH != 0);
                 if kind == PUBLISH {
-                    WireMessage::Publish(message)
+                    WireMessage::Publish(OneWay { sequence: sequence.low(), key, payload })
                 } else {
                     self.run = Some((sequence, key));
-                    WireMessage::Notify(message)
+                    WireMessage::Notify(OneWay { sequence, key, payload })
                 }
             }
         })
@@ -143,8 +146,8 @@ fn payload<'f>(reader: &mut Reader<'f>, has_length: bool) -> &'f [u8] {
     }
 }
 
-/// Room for what stands before a payload: 5 bytes, and where words are wide what makes it one.
-const HEAD: usize = if IS_WORDWISE { 8 } else { 5 };
+/// Room for what stands before a payload: 5 bytes, 6 where sequences can be long, and where words are wide what makes it one.
+const HEAD: usize = if IS_WORDWISE { 8 } else { 5 + LowBits::CAN_BE_LONG as usize };
 
 /// A message to be sent: what stands before its payload, and the payload if the kind has one.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +156,7 @@ pub(crate) struct OutMessage<'f> {
     head_len: u8,
     payload: Option<&'f [u8]>,
     /// Sequence and key of a notify.
-    run: Option<(u16, u16)>,
+    run: Option<(LowBits, u16)>,
 }
 
 impl<'f> OutMessage<'f> {
@@ -179,18 +182,19 @@ impl<'f> OutMessage<'f> {
     }
 
     #[cfg_attr(feature = "speed", inline(always))]
-    pub(crate) const fn notify(message: OneWay<'f>) -> Self {
-        Self { run: Some((message.sequence, message.key)), ..Self::one_way(NOTIFY, message) }
+    pub(crate) const fn notify(message: OneWay<'f, LowBits>) -> Self {
+        let OneWay { sequence, key, payload } = message;
+        let ([a, b], [c, d]) = (sequence.low().to_le_bytes(), key.to_le_bytes());
+        let new = match sequence.third_byte() {
+            None => Self::new([NOTIFY, a, b, c, d], Some(payload)),
+            Some(third) => Self::new([LONG_NOTIFY, a, b, third, c, d], Some(payload)),
+        };
+        Self { run: Some((sequence, key)), ..new }
     }
 
-    pub(crate) const fn publish(message: OneWay<'f>) -> Self {
-        Self::one_way(PUBLISH, message)
-    }
-
-    #[cfg_attr(feature = "speed", inline(always))]
-    const fn one_way(kind: u8, OneWay { sequence, key, payload }: OneWay<'f>) -> Self {
+    pub(crate) const fn publish(OneWay { sequence, key, payload }: OneWay<'f>) -> Self {
         let ([a, b], [c, d]) = (sequence.to_le_bytes(), key.to_le_bytes());
-        Self::new([kind, a, b, c, d], Some(payload))
+        Self::new([PUBLISH, a, b, c, d], Some(payload))
     }
 
     #[cfg_attr(feature = "speed", inline(always))]
@@ -220,7 +224,7 @@ pub(crate) struct MessageWriter<'w, 'b> {
     /// Where the type byte and the payload of the last message stand, if it has a payload and no length yet.
     open: Option<(usize, usize)>,
     /// Sequence and key of the notify directly before.
-    run: Option<(u16, u16)>,
+    run: Option<(LowBits, u16)>,
     /// Bytes at which the packet ends.
     end: usize,
 }
@@ -237,8 +241,8 @@ impl<'w, 'b> MessageWriter<'w, 'b> {
     #[cfg_attr(feature = "speed", inline(always))]
     pub(crate) fn push(&mut self, message: &OutMessage<'_>) -> bool {
         let (mut head, mut head_len) = (message.head, usize::from(message.head_len));
-        if let (Some((sequence, key)), Some(run)) = (message.run, self.run)
-            && run == (sequence.wrapping_sub(1), key)
+        if let (Some(next), Some((sequence, key))) = (message.run, self.run)
+            && next == (sequence.next(), key)
         {
             (head[0], head_len) = (NOTIFY_NEXT, 1);
         }

@@ -9,6 +9,7 @@ mod header;
 mod hello;
 mod message;
 mod number;
+mod sequence;
 mod space;
 #[cfg(test)]
 pub(crate) mod vectors;
@@ -27,9 +28,9 @@ pub(crate) use hello::{Hello, HelloError, Offer, VERSION, VersionRefusal};
 pub(crate) use message::said;
 pub(crate) use message::{MessageWriter, OneWay, OutMessage, WireMessage, WireMessages, time_to_live};
 pub(crate) use number::{PacketNumber, distance, number_len, restore, restore_ack};
+pub(crate) use sequence::{Count, LowBits, MAX_COUNT, Sequence, tell_window, widen, window_told};
 pub(crate) use space::{
-    HALF, MAX_MESSAGES, MAX_NOTIFY_WINDOW, REPLAY_WINDOW, STRAGGLERS, TAKES_STRAGGLERS, next_sequence, notify_reach,
-    previous_sequence,
+    MAX_MESSAGES, REPLAY_WINDOW, STRAGGLERS, TAKES_STRAGGLERS, next_sequence, notify_reach, previous_sequence,
 };
 
 /// First byte of a HELLO (`PROTOCOL.md §4`).

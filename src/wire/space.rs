@@ -4,6 +4,8 @@
 //! that numbers wrap within a few steps. The rule that ties them together stays: what is in the replay window is younger
 //! than a whole turn of the sequences (`PROTOCOL.md §5.2`).
 
+use super::sequence::Count;
+
 /// Bits of a packet number that one byte carries (`PROTOCOL.md §5.1`).
 pub(crate) const NUMBER_BITS: u32 = if cfg!(bowline_model) { 2 } else { 8 };
 
@@ -18,30 +20,28 @@ const _: () = assert!(REPLAY_WINDOW + 1 < SEQUENCES as u32);
 
 /// Whether a node takes stragglers (`PROTOCOL.md §5.3`). A microcontroller has no use for it: on its lines nothing is
 /// overtaken by more than the replay window. The model checker leaves it out.
-pub(crate) const TAKES_STRAGGLERS: bool = cfg!(all(feature = "std", not(bowline_model)));
+pub(crate) const TAKES_STRAGGLERS: bool = Count::BITS > 16;
 
 /// How many numbers before the largest they come from.
-pub(crate) const STRAGGLERS: u32 = 1_024;
+pub(crate) const STRAGGLERS: u32 = 4_096;
 
-/// Half of the sequences of notifies: what is farther ahead is taken for old.
-pub(crate) const HALF: u16 = 1 << 15;
+/// Half of the short sequences of notifies: what is farther ahead is taken for old.
+const HALF: u16 = 1 << 15;
 
-/// Notifies that are under way at most, from the first without an ack to the newest (`PROTOCOL.md §7.4`).
-pub(crate) const MAX_NOTIFY_WINDOW: u16 = 30_720;
+/// Notifies that are under way at most where their sequences are short, from the first without an ack to the newest
+/// (`PROTOCOL.md §7.4`).
+pub(crate) const MAX_SHORT_WINDOW: u16 = 30_720;
 
 /// Messages that ask for an ack in a packet at most. A packet that comes late has in front of it what was under way when it
 /// was sent, and all that later packets have brought: together no more than half of the sequences.
-pub(crate) const MAX_MESSAGES: u16 = (HALF - MAX_NOTIFY_WINDOW) / REPLAY_WINDOW as u16;
+pub(crate) const MAX_MESSAGES: u16 = (HALF - MAX_SHORT_WINDOW) / REPLAY_WINDOW as u16;
 
-/// The notifies from the next one on that cannot be taken for older ones, in a packet that comes `behind` packets late
+/// The notifies with short sequences from the missing one on that cannot be taken for older ones, in a packet that comes `behind` packets late
 /// (`PROTOCOL.md §7.4`): the others may lie behind by all that was under way when it was sent, and all that was sent later.
-pub(crate) const fn notify_reach(behind: u32) -> u16 {
-    let behind = (MAX_MESSAGES as u32).saturating_mul(behind).saturating_add(MAX_NOTIFY_WINDOW as u32);
-    (1_u32 << 16).saturating_sub(behind) as u16
+pub(crate) const fn notify_reach(behind: u32) -> Count {
+    let behind = (MAX_MESSAGES as u32).saturating_mul(behind).saturating_add(MAX_SHORT_WINDOW as u32);
+    (1_u32 << 16).saturating_sub(behind) as Count
 }
-
-// A straggler of which nothing can be told apart is not worth its memory.
-const _: () = assert!(!TAKES_STRAGGLERS || notify_reach(STRAGGLERS) > 1_024);
 
 /// The sequence of a slot's next call (`PROTOCOL.md §7.2`).
 pub(crate) const fn next_sequence(sequence: u8) -> u8 {
@@ -79,8 +79,8 @@ mod tests {
     #[test]
     fn no_notify_within_reach_can_be_an_old_one() {
         for behind in [65, 500, 1_024] {
-            let oldest_behind = u32::from(MAX_NOTIFY_WINDOW) + behind * u32::from(MAX_MESSAGES);
-            assert_eq!(u32::from(notify_reach(behind)), (1 << 16) - oldest_behind, "{behind}");
+            let oldest_behind = u32::from(MAX_SHORT_WINDOW) + behind * u32::from(MAX_MESSAGES);
+            assert_eq!(notify_reach(behind), (1 << 16) - oldest_behind, "{behind}");
         }
         assert_eq!(notify_reach(5_000), 0);
     }

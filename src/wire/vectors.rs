@@ -264,7 +264,8 @@ fn text(message: &WireMessage<'_>) -> String {
         WireMessage::Close => "close".to_owned(),
         WireMessage::Cancel { slot, sequence } => format!("cancel slot={slot} sequence={sequence}"),
         WireMessage::Notify(OneWay { sequence, key, payload }) => {
-            format!("notify sequence={sequence} key={key:#06x} payload={}", hex(payload))
+            let word = if sequence.is_long() { "notify_long" } else { "notify" };
+            format!("{word} sequence={sequence} key={key:#06x} payload={}", hex(payload))
         }
         WireMessage::Publish(OneWay { sequence, key, payload }) => {
             format!("publish sequence={sequence} key={key:#06x} payload={}", hex(payload))
@@ -281,7 +282,7 @@ fn text(message: &WireMessage<'_>) -> String {
 }
 
 fn without_lengths(message: &str) -> String {
-    let words = message.replace("notify_next", "notify");
+    let words = message.replace("_next", "");
     words.split(' ').filter(|word| !word.starts_with("length=")).collect::<Vec<_>>().join(" ")
 }
 

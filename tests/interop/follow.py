@@ -182,7 +182,7 @@ class Follower:
         if packet.ack:
             own.largest_acknowledged = max(packet.ack.number, -1 if own.largest_acknowledged is None else own.largest_acknowledged)
         largest = theirs.largest_arrived
-        reach = 1024 if packet.messages and all(message.kind == "NOTIFY" for message in packet.messages) else 64
+        reach = 4095 if packet.messages and all(message.kind.startswith("NOTIFY") for message in packet.messages) else 64
         if packet.number in theirs.arrived or (largest is not None and packet.number < largest - reach):
             self.counts["duplicates"] += 1
             return

@@ -276,6 +276,8 @@ class Message:
             return bytes([7 << 5 | self.slot, self.sequence, self.code])
         if self.kind == "NOTIFY":
             return bytes([0b000_001_00]) + u16(self.sequence) + u16(self.key) + self.payload
+        if self.kind == "NOTIFY_LONG":
+            return bytes([0b000_0110_0]) + u32(self.sequence)[:3] + u16(self.key) + self.payload
         return bytes([0b000_0100_0]) + u16(self.sequence) + u16(self.key) + self.payload
 
 
@@ -354,11 +356,14 @@ def _operation(operation, reader, before):
     if operation in (0b00100, 0b00101):
         sequence, key = reader.number(2), reader.number(2)
         return Message("NOTIFY", sequence=sequence, key=key, payload=reader.payload(has_length))
+    if operation in (0b01100, 0b01101):
+        sequence, key = reader.number(3), reader.number(2)
+        return Message("NOTIFY_LONG", sequence=sequence, key=key, payload=reader.payload(has_length))
     if operation in (0b00110, 0b00111):
-        if before is None or before.kind != "NOTIFY":
+        if before is None or before.kind not in ("NOTIFY", "NOTIFY_LONG"):
             raise Malformed("a notify that follows on none")
-        sequence = before.sequence + 1 & 0xFFFF
-        return Message("NOTIFY", sequence=sequence, key=before.key, payload=reader.payload(has_length))
+        sequence = before.sequence + 1 & (0xFFFF if before.kind == "NOTIFY" else 0xFFFFFF)
+        return Message(before.kind, sequence=sequence, key=before.key, payload=reader.payload(has_length))
     if operation in (0b01000, 0b01001):
         sequence, key = reader.number(2), reader.number(2)
         return Message("PUBLISH", sequence=sequence, key=key, payload=reader.payload(has_length))

@@ -148,9 +148,15 @@ def notify(sequence, key, payload, to_end=True):
     return f"notify sequence={sequence} key={key:#06x} {text}", bytes([kind]) + le(sequence, 2) + le(key, 2) + tail
 
 
-def notify_next(sequence, key, payload, to_end=True):
+def notify_long(sequence, key, payload, to_end=True):
     text, tail = with_payload(payload, to_end)
-    return f"notify_next sequence={sequence} key={key:#06x} {text}", bytes([0x06 | (not to_end)]) + tail
+    kind = 0x0C | (not to_end)
+    return f"notify_long sequence={sequence} key={key:#06x} {text}", bytes([kind]) + le(sequence, 3) + le(key, 2) + tail
+
+
+def notify_next(sequence, key, payload, to_end=True, word="notify_next"):
+    text, tail = with_payload(payload, to_end)
+    return f"{word} sequence={sequence} key={key:#06x} {text}", bytes([0x06 | (not to_end)]) + tail
 
 
 def publish(sequence, key, payload, to_end=True):
@@ -549,6 +555,10 @@ def make_packets():
     mixed += [notify_next(9, 0x0203, b"\x55", to_end=False), publish(3, 0x0304, b"\x66\x77", to_end=False)]
     mixed += [ping(), request(5, 1, 0x0106, b"\x88")]
     case("one of each", 33, *mixed, ack=21, fresh=True)
+    case("notify with a long sequence", 38, notify_long(0x123456, 0x0203, data))
+    run = [notify_long(0xFFFFFF, 0x0203, b"\x11", to_end=False)]
+    run += [notify_next(0, 0x0203, b"\x22", to_end=False, word="notify_long_next"), notify(1, 0x0203, b"\x33", to_end=False)]
+    case("run of long sequences across the wrap", 39, *run, notify_next(2, 0x0203, b""), ack=20)
     case("two responses", 34, response(0, 5, b"\x11", to_end=False), response(1, 8, b"\x22"), sender=B, receiver=A)
     case("ping before a request", 35, ping(), request(0, 5, 0x0102, data))
     case("a length of two bytes", 36, request(0, 6, 0x0102, counting(128), to_end=False), ping())
@@ -623,13 +633,14 @@ def make_dropped_packets():
     case("fresh without ack", ping()[1], ack=None, flags=1)
     case("bitmap without ack", b"\xff" + ping()[1], ack=None, flags=1 << 1)
 
-    for kind in [0x03, *range(0x0A, 0x20)]:
+    for kind in [0x03, 0x0A, 0x0B, *range(0x0E, 0x20)]:
         case(f"unknown type {kind:#04x}", bytes([kind]) + b"\0" * 8)
     case("unknown type behind a good request", good + b"\x1f")
 
     whole = {
         "cancel": cancel(1, 2)[1],
         "notify": notify(1, 0x0203, b"")[1],
+        "notify with a long sequence": notify_long(1, 0x0203, b"")[1],
         "publish": publish(1, 0x0304, b"")[1],
         "request": request(1, 2, 0x0102, b"")[1],
         "request with a time to live": request(1, 2, 0x0102, b"", ttl=9)[1],
@@ -642,6 +653,7 @@ def make_dropped_packets():
     with_length = {
         "notify": notify(1, 0x0203, data, to_end=False)[1],
         "notify_next": notify(1, 0x0203, b"", to_end=False)[1] + notify_next(2, 0x0203, data, to_end=False)[1],
+        "notify with a long sequence": notify_long(1, 0x0203, data, to_end=False)[1],
         "publish": publish(1, 0x0304, data, to_end=False)[1],
         "request": request(1, 2, 0x0102, data, to_end=False)[1],
         "request with a time to live": request(1, 2, 0x0102, data, to_end=False, ttl=9)[1],

@@ -215,9 +215,3 @@ fn a_silent_peer_is_lost_when_the_lease_ends_and_the_call_may_have_been_executed
     assert_eq!(events(&mut a), [lost, Event::CallFailed { call, error }]);
     assert!(sent < 100, "{sent}");
 }
-
-#[test]
-fn an_endpoint_of_two_slots_a_side_fits_a_kibibyte() {
-    let len = size_of::<Node>() - size_of::<crate::recovery::Stragglers>(); // which only hosts have.
-    assert!(len <= 1024, "{len}");
-}

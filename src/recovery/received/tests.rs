@@ -220,32 +220,33 @@ fn an_ack_number_takes_as_many_bytes_as_the_packet_gave_its_own() {
 
 #[test]
 fn stragglers_are_those_that_did_not_come_as_far_back_as_they_are_remembered() {
-    let mut received = received(&(0..3_000).filter(|number| number % 2 == 0).collect::<Vec<_>>());
+    let mut received = received(&(0..6_000).filter(|number| number % 2 == 0).collect::<Vec<_>>());
     let late = IsStraggler::new(true);
     let arrivals = [
-        (2_935, LATE),
-        (2_934, Arrival::Duplicate),
-        (2_933, Arrival::Straggler),
-        (2_932, Arrival::TooOld),
-        (1_975, Arrival::Straggler),
-        (1_974, Arrival::TooOld),
-        (1_973, Arrival::TooOld),
-        (949, Arrival::TooOld),
+        (5_935, LATE),
+        (5_934, Arrival::Duplicate),
+        (5_933, Arrival::Straggler),
+        (5_932, Arrival::TooOld),
+        (1_903, Arrival::Straggler),
+        (1_902, Arrival::TooOld),
+        (1_901, Arrival::TooOld),
+        (877, Arrival::TooOld),
     ];
     for (number, arrival) in arrivals {
         assert_eq!(received.arrive(number, || true), arrival, "{number}");
         let without = if arrival == Arrival::Straggler { Arrival::TooOld } else { arrival };
         assert_eq!(received.arrive(number, || false), without, "{number} with calls");
     }
-    assert!(received.is_in_window(1_975, late) && !received.is_in_window(1_974, late));
-    received.note_straggler(1_975, 2);
-    assert_eq!(received.arrive(1_975, || true), Arrival::TooOld, "it has come");
+    assert!(received.is_in_window(1_903, late) && !received.is_in_window(1_902, late));
+    received.note_straggler(1_903, 2);
+    assert_eq!(received.arrive(1_903, || true), Arrival::TooOld, "it has come");
     // Packets that are not taken move the window for stragglers as well.
-    assert_eq!(received.arrive(3_010, || true), NEWEST);
-    assert_eq!(received.arrive(1_985, || true), Arrival::TooOld);
-    assert_eq!(received.arrive(1_987, || true), Arrival::Straggler);
-    assert_eq!(received.notify_reach(1_987, late), 2_048);
-    assert_eq!(received.notify_reach(1_987, IsStraggler::new(false)), HALF);
+    assert_eq!(received.arrive(6_010, || true), NEWEST);
+    assert_eq!(received.arrive(1_913, || true), Arrival::TooOld);
+    assert_eq!(received.arrive(1_915, || true), Arrival::Straggler);
+    assert_eq!(received.notify_reach(5_025, late), 3_264);
+    assert_eq!(received.notify_reach(1_915, late), 0);
+    assert_eq!(received.notify_reach(1_915, IsStraggler::new(false)), Count::MAX);
 }
 
 #[test]

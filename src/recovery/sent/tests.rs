@@ -43,7 +43,7 @@ fn after(micros: u64) -> Stamp {
 }
 
 fn notify(sequence: u16) -> MessageId {
-    MessageId::Notify { sequence }
+    MessageId::Notify { sequence: sequence.into() }
 }
 
 fn ack(largest: u32, bitmap: u64, reach: u32) -> AckField {

@@ -44,8 +44,10 @@ fn read(bytes: &[u8]) -> Result<Vec<WireMessage<'_>>, Malformed> {
     core::iter::from_fn(|| messages.next()).collect()
 }
 
-const NOTIFY_7: WireMessage<'_> = WireMessage::Notify(OneWay { sequence: 7, key: 0x0201, payload: b"a" });
-const NOTIFY_8: WireMessage<'_> = WireMessage::Notify(OneWay { sequence: 8, key: 0x0201, payload: b"bc" });
+const NOTIFY_7: WireMessage<'_> =
+    WireMessage::Notify(OneWay { sequence: LowBits::new(7, false), key: 0x0201, payload: b"a" });
+const NOTIFY_8: WireMessage<'_> =
+    WireMessage::Notify(OneWay { sequence: LowBits::new(8, false), key: 0x0201, payload: b"bc" });
 
 fn all() -> Vec<WireMessage<'static>> {
     vec![
@@ -54,6 +56,7 @@ fn all() -> Vec<WireMessage<'static>> {
         WireMessage::Cancel { slot: 31, sequence: 9 },
         NOTIFY_7,
         NOTIFY_8,
+        WireMessage::Notify(OneWay { sequence: LowBits::new(0x12_3456, true), key: 0x0201, payload: &[7; 200] }),
         WireMessage::Publish(OneWay { sequence: 65_535, key: 1, payload: b"" }),
         WireMessage::Request { slot: 3, sequence: 1, key: 0xABCD, time_to_live: None, payload: &[5; 200] },
         WireMessage::Request { slot: 30, sequence: 255, key: 0, time_to_live: Some(17), payload: b"xyz" },
@@ -90,6 +93,19 @@ fn only_the_first_notify_of_a_run_carries_its_key() {
 }
 
 #[test]
+fn a_long_sequence_costs_the_first_of_a_run_a_byte() {
+    let long = |sequence, payload| {
+        WireMessage::Notify(OneWay { sequence: LowBits::new(sequence, true), key: 0x0201, payload })
+    };
+    let mut buf = [0; 64];
+    let run = [long(0xFF_FFFF, &b"a"[..]), long(0, b"bc")];
+    assert_eq!(written(&mut buf, &run), [0x0D, 0xFF, 0xFF, 0xFF, 1, 2, 1, b'a', 0x06, b'b', b'c']);
+    assert_eq!(read(written(&mut buf, &run)).unwrap(), run);
+    // One of another length does not follow on it.
+    assert_eq!(written(&mut buf, &[long(7, b"a"), NOTIFY_8])[8..], [0x04, 8, 0, 1, 2, b'b', b'c']);
+}
+
+#[test]
 fn a_run_without_a_beginning_is_malformed() {
     assert_eq!(read(&[0x06, 1]), Err(Malformed));
     assert_eq!(read(&[0x05, 7, 0, 1, 2, 0, 0x00, 0x06, 1]), Err(Malformed));
@@ -97,9 +113,17 @@ fn a_run_without_a_beginning_is_malformed() {
 
 #[test]
 fn unknown_operations_cut_messages_and_high_slots_are_malformed() {
-    for bytes in
-        [&[0x03][..], &[0x0A], &[0x1F], &[0x02, 32, 0], &[0x02, 1], &[0x20, 1, 0], &[0x40, 1, 0, 0, 5, 1], &[0xE0, 1]]
-    {
+    for bytes in [
+        &[0x03][..],
+        &[0x0A],
+        &[0x0E],
+        &[0x1F],
+        &[0x02, 32, 0],
+        &[0x02, 1],
+        &[0x20, 1, 0],
+        &[0x40, 1, 0, 0, 5, 1],
+        &[0xE0, 1],
+    ] {
         assert_eq!(read(bytes), Err(Malformed), "{bytes:?}");
     }
 }
