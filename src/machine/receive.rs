@@ -6,7 +6,7 @@ use super::{Listening, Machine};
 use crate::endpoint::Endpoint;
 use crate::event::{Refusal, SessionEnd};
 use crate::oneway::Taken;
-use crate::recovery::{Arrival, IsStraggler};
+use crate::recovery::{Arrival, Asks, IsStraggler};
 use crate::rpc::{Call, Incoming, Reply, RequestId};
 use crate::session::{Answer, Verdict};
 use crate::stats::count;
@@ -73,12 +73,20 @@ struct OpenPacket {
     session: u32,
     number: PacketNumber,
     number_len: usize,
-    is_eliciting: bool,
+    /// As far as its messages were taken.
+    asks: Asks,
     is_straggler: IsStraggler,
-    has_news: bool,
-    /// Whether a message has come before.
-    has_repeated: bool,
     must_come_again: bool,
+}
+
+impl OpenPacket {
+    /// It holds a message that asks for this, if it is of a kind that asks for anything.
+    #[cfg_attr(feature = "speed", inline)]
+    fn found(&mut self, asks: Asks) {
+        if self.asks != Asks::Nothing {
+            self.asks = self.asks.max(asks);
+        }
+    }
 }
 
 /// A session packet whose check is right.
@@ -129,7 +137,7 @@ impl<'f> Messages<'f> {
             let Some(Ok(message)) = self.messages.next() else { break };
             match machine.deliver(storage, packet, message) {
                 Delivered::Message(message) => {
-                    packet.has_news = true;
+                    packet.found(Asks::Ack);
                     if self.messages.is_empty() {
                         // That was all: who does not ask for more has still taken everything.
                         machine.packet_taken(storage, packet);
@@ -137,8 +145,8 @@ impl<'f> Messages<'f> {
                     }
                     return Some(message);
                 }
-                Delivered::News => packet.has_news = true,
-                Delivered::Old => packet.has_repeated = true,
+                Delivered::News => packet.found(Asks::Ack),
+                Delivered::Old => packet.found(Asks::Again),
                 Delivered::Idle => {}
                 Delivered::Wait => packet.must_come_again = true,
             }
@@ -285,10 +293,8 @@ impl Machine {
             session: self.session_id().unwrap_or_default(),
             number,
             number_len: header.number_len,
-            is_eliciting,
+            asks: if is_eliciting { Asks::SignOfLife } else { Asks::Nothing },
             is_straggler: IsStraggler::new(arrival == Arrival::Straggler),
-            has_news: false,
-            has_repeated: false,
             must_come_again: false,
         };
         if is_empty {
@@ -461,11 +467,11 @@ impl Machine {
             return;
         }
         let now = self.now.stamp();
-        let is_repetition = packet.has_repeated && !packet.has_news;
+        let is_repetition = packet.asks == Asks::Again;
         let is_copy = is_repetition && self.received.is_copy(now, &self.round_trip);
         if !packet.must_come_again {
-            let is_eliciting = packet.is_eliciting && !is_copy;
-            self.received.note(now, packet.number, packet.number_len, is_eliciting, packet.has_news);
+            let asks = if is_copy { Asks::Nothing } else { packet.asks };
+            self.received.note(now, packet.number, packet.number_len, asks);
         }
         if is_repetition && !is_copy {
             self.repeat_overdue(storage);

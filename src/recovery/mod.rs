@@ -6,7 +6,7 @@ mod sent;
 mod sizes;
 mod stragglers;
 
-pub(crate) use received::{Arrival, Received};
+pub(crate) use received::{Arrival, Asks, Received};
 pub(crate) use round_trip::RoundTrip;
 pub use sent::Transmission;
 pub(crate) use sent::{MessageId, Outbox, Sample, Sent};

@@ -27,6 +27,19 @@ pub(crate) enum Arrival {
     Straggler,
 }
 
+/// What a packet that was taken asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Asks {
+    /// No ack.
+    Nothing,
+    /// A sign of life: it brought PINGs, which need no answer but one ack.
+    SignOfLife,
+    /// An ack, for messages of which all had come before.
+    Again,
+    /// An ack, for new messages.
+    Ack,
+}
+
 /// The receiving side of a packet-number space.
 #[derive(Debug)]
 #[cfg_attr(bowline_model, derive(Clone, Hash))]
@@ -53,6 +66,8 @@ pub(crate) struct Received {
     /// Whether every packet repeats the ack: true from an eliciting packet on until the peer is known to have its
     /// ack.
     is_repeating: bool,
+    /// Whether nothing but PINGs has come since no ack was repeated: theirs is sent once, for a PING comes again without.
+    is_for_pings: bool,
     /// Whether a packet that asks for an ack has come since the last second copy.
     may_be_copied: bool,
     /// The first packet of ours that carried an ack of the newest eliciting packet, if all that followed did as well; the
@@ -74,6 +89,7 @@ impl Received {
             since_ack: 0,
             is_urgent: false,
             is_repeating: false,
+            is_for_pings: false,
             may_be_copied: false,
             carrier: None,
             stragglers: Stragglers::new(),
@@ -172,10 +188,9 @@ impl Received {
         is_close && core::mem::replace(&mut self.may_be_copied, false)
     }
 
-    /// Notes that the messages of packet `number` were taken. `len` is how many bytes of the number it carried,
-    /// `has_news` whether any message was new.
+    /// Notes that the messages of packet `number` were taken. `len` is how many bytes of the number it carried.
     #[cfg_attr(feature = "speed", inline(always))]
-    pub(crate) fn note(&mut self, now: Stamp, number: PacketNumber, len: usize, is_eliciting: bool, has_news: bool) {
+    pub(crate) fn note(&mut self, now: Stamp, number: PacketNumber, len: usize, asks: Asks) {
         let ahead = distance(self.next.low, number.low);
         if ahead >= 0 {
             // The former largest moves into the history, and the numbers skipped after it are missing.
@@ -192,12 +207,13 @@ impl Received {
         }
         self.stragglers.note(number.low);
         self.since_ack = self.since_ack.saturating_add(1);
-        if is_eliciting {
+        if asks != Asks::Nothing {
             if self.owed == 0 {
                 self.owed_since = now;
             }
             self.owed = self.owed.saturating_add(1);
-            self.is_urgent |= ahead != 0 || !has_news || self.owed >= MAX_OWED;
+            self.is_urgent |= ahead != 0 || asks != Asks::Ack || self.owed >= MAX_OWED;
+            self.is_for_pings = asks == Asks::SignOfLife && (self.is_for_pings || !self.is_repeating);
             self.is_repeating = true;
             self.may_be_copied = true;
             self.carrier = None;
@@ -246,6 +262,7 @@ impl Received {
         self.since_ack = 0;
         self.is_urgent = false;
         self.carrier.get_or_insert(number);
+        self.is_repeating &= !self.is_for_pings;
         was_owed
     }
 
@@ -262,7 +279,8 @@ impl Received {
         }
         // It is not known any more how many have come since the ack before.
         self.since_ack = u8::MAX;
-        if was_owed && self.is_repeating {
+        if was_owed && (self.is_repeating || self.is_for_pings) {
+            self.is_repeating = true;
             self.owed = self.owed.max(1);
             self.is_urgent = true;
         }

@@ -1,6 +1,6 @@
 //! Sequences of notifies: counted in full, told by their low bits (`PROTOCOL.md §7.4`).
 
-#![allow(clippy::unnecessary_cast, reason = "counts have 16 bits or 32")]
+#![allow(clippy::unnecessary_cast, clippy::identity_op, clippy::bad_bit_mask, reason = "counts have 16 bits or 32")]
 
 use core::fmt;
 

@@ -385,7 +385,7 @@ fn a_frame_that_the_port_refuses_is_made_again_and_its_number_is_not_used_twice(
 
 /// Flags, number, ack, type, sequence, key, time to live, payload, check.
 fn frames_len_of_request() -> usize {
-    1 + 1 + 1 + 1 + 1 + 2 + 1 + 3 + 4
+    1 + 1 + 1 + 1 + 2 + 1 + 3 + 4
 }
 
 #[test]

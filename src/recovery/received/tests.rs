@@ -17,7 +17,7 @@ fn received(numbers: &[u64]) -> Received {
     let mut received = Received::new();
     for number in numbers {
         received.arrive(*number as u32, || true);
-        received.note(NOW.stamp(), PacketNumber::new(*number), 1, true, true);
+        received.note(NOW.stamp(), PacketNumber::new(*number), 1, Asks::Ack);
         received.check_invariants();
     }
     received
@@ -91,10 +91,10 @@ fn an_ack_waits_for_company_unless_something_is_wrong() {
     assert!(received(&[0, 2]).is_ack_due(NOW.stamp(), &round_trip));
     assert!(received(&[0, 1, 2, 3, 4, 5, 6, 7]).is_ack_due(NOW.stamp(), &round_trip));
     let mut nothing_new = received(&[0]);
-    nothing_new.note(NOW.stamp(), PacketNumber::new(1), 1, true, false);
+    nothing_new.note(NOW.stamp(), PacketNumber::new(1), 1, Asks::Again);
     assert!(nothing_new.is_ack_due(NOW.stamp(), &round_trip));
     let mut bare = Received::new();
-    bare.note(NOW.stamp(), PacketNumber::new(5), 1, false, false);
+    bare.note(NOW.stamp(), PacketNumber::new(5), 1, Asks::Nothing);
     assert!(!bare.is_ack_due(NOW.stamp(), &round_trip) && bare.ack(NOW.stamp(), &round_trip).is_none());
 }
 
@@ -107,9 +107,36 @@ fn an_ack_is_repeated_until_the_peer_has_it() {
     assert!(received.ack(NOW.stamp(), &round_trip()).is_some());
     received.peer_has(7);
     assert!(received.ack(NOW.stamp(), &round_trip()).is_none());
-    received.note(NOW.stamp(), PacketNumber::new(1), 1, true, true);
+    received.note(NOW.stamp(), PacketNumber::new(1), 1, Asks::Ack);
     received.peer_has(8);
     assert!(received.ack(NOW.stamp(), &round_trip()).is_some());
+}
+
+#[test]
+fn an_ack_for_pings_alone_is_sent_once() {
+    let ping =
+        |received: &mut Received, number| received.note(NOW.stamp(), PacketNumber::new(number), 1, Asks::SignOfLife);
+    let has_ack = |received: &Received| received.ack(NOW.stamp(), &round_trip()).is_some();
+    let mut received = Received::new();
+    ping(&mut received, 0);
+    ping(&mut received, 1);
+    assert!(received.is_ack_due(NOW.stamp(), &round_trip()) && has_ack(&received));
+    let was_owed = received.ack_sent(7);
+    assert!(!has_ack(&received));
+    received.ack_refused(7, was_owed);
+    assert!(received.is_ack_due(NOW.stamp(), &round_trip()) && has_ack(&received), "it was not sent");
+    received.ack_sent(8);
+    received.note(NOW.stamp(), PacketNumber::new(2), 1, Asks::Ack);
+    received.ack_sent(9);
+    ping(&mut received, 3);
+    received.ack_sent(10);
+    received.peer_has(9);
+    assert!(has_ack(&received), "there is one for more than a PING");
+    received.peer_has(10);
+    assert!(!has_ack(&received));
+    ping(&mut received, 4);
+    received.ack_sent(11);
+    assert!(!has_ack(&received));
 }
 
 #[test]
@@ -128,11 +155,11 @@ fn an_ack_is_repeated_after_a_packet_that_had_no_room_for_it() {
 fn only_one_packet_behind_another_is_its_copy() {
     let mut received = received(&[0]);
     assert!(received.is_copy(NOW.stamp(), &round_trip()));
-    received.note(NOW.stamp(), PacketNumber::new(1), 1, false, false);
+    received.note(NOW.stamp(), PacketNumber::new(1), 1, Asks::Nothing);
     assert!(!received.is_copy(NOW.stamp(), &round_trip()));
-    received.note(NOW.stamp(), PacketNumber::new(2), 1, true, false);
+    received.note(NOW.stamp(), PacketNumber::new(2), 1, Asks::Again);
     assert!(received.is_copy(NOW.stamp(), &round_trip()));
-    received.note(NOW.stamp(), PacketNumber::new(3), 1, true, false);
+    received.note(NOW.stamp(), PacketNumber::new(3), 1, Asks::Again);
     assert!(!received.is_copy((NOW + Duration::from_micros(2_001)).stamp(), &round_trip()), "too late");
 }
 
@@ -172,10 +199,10 @@ fn what_was_left_lying_is_known_as_far_back_as_the_replay_window_reaches() {
 fn an_ack_waits_since_the_first_packet_that_asked_for_it() {
     let (round_trip, later) = (round_trip(), (NOW + Duration::from_micros(300)).stamp());
     let mut received = received(&[0]);
-    received.note(later, PacketNumber::new(1), 1, true, true);
+    received.note(later, PacketNumber::new(1), 1, Asks::Ack);
     assert_eq!(received.ack_awaits_company_since(later, &round_trip), Some(NOW.stamp()));
     received.ack_sent(0);
-    received.note(later, PacketNumber::new(2), 1, true, true);
+    received.note(later, PacketNumber::new(2), 1, Asks::Ack);
     assert_eq!(received.ack_awaits_company_since(later, &round_trip), Some(later));
 }
 
@@ -186,7 +213,7 @@ fn an_ack_reaches_as_far_back_as_packets_have_come_since_the_last_one() {
         assert!(received.ack_sent(0), "it was owed");
         assert!(!received.ack_sent(1), "it no longer was");
         for number in 1..=count {
-            received.note(NOW.stamp(), PacketNumber::new(number), 1, true, true);
+            received.note(NOW.stamp(), PacketNumber::new(number), 1, Asks::Ack);
         }
         assert_eq!(received.ack(NOW.stamp(), &round_trip()).unwrap().reach, reach, "{count}");
     }
@@ -213,7 +240,7 @@ fn an_ack_that_a_port_refused_is_owed_again_if_it_was_before() {
 fn an_ack_number_takes_as_many_bytes_as_the_packet_gave_its_own() {
     for (bytes, len) in [(1, 1), (2, 2), (3, 4), (4, 4)] {
         let mut received = Received::new();
-        received.note(NOW.stamp(), PacketNumber::new(0), bytes, true, true);
+        received.note(NOW.stamp(), PacketNumber::new(0), bytes, Asks::Ack);
         assert_eq!(received.ack(NOW.stamp(), &round_trip()).unwrap().len, len, "{bytes}");
     }
 }
