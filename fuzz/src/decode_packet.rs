@@ -92,6 +92,9 @@ fn description(packet: &[u8]) -> String {
             Some(Message::Notify { sequence, key, payload }) => {
                 format!("NOTIFY {sequence} key {key:04x}, {} B", payload.len())
             }
+            Some(Message::LongNotify { sequence, key, payload }) => {
+                format!("NOTIFY {sequence} of 24 bits key {key:04x}, {} B", payload.len())
+            }
             Some(Message::Publish { sequence, key, payload }) => {
                 format!("PUBLISH {sequence} key {key:04x}, {} B", payload.len())
             }

@@ -188,6 +188,7 @@ impl Scene {
                     self.notifies.push(payload.clone());
                 }
             },
+            Message::LongNotify { .. } => panic!("{message:?} to a peer with so small a window"),
             Message::Publish { sequence, .. } => {
                 assert_eq!(*sequence, self.publishes);
                 self.publishes += 1;

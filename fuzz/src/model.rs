@@ -47,9 +47,9 @@ struct ReplySlot {
 
 #[derive(Default)]
 struct Notifies {
-    expected: u16,
+    expected: u32,
     /// The one that came too early.
-    held: Option<(u16, Taken)>,
+    held: Option<(u32, Taken)>,
 }
 
 /// What a frame is to lead to.
@@ -214,7 +214,10 @@ impl Model {
                 }
             }
             Message::Notify { sequence, key, payload } => {
-                return self.notifies.take(sequence, Taken::Notify { key, payload }, taken);
+                return self.notifies.take(sequence.into(), 16, Taken::Notify { key, payload }, taken);
+            }
+            Message::LongNotify { sequence, key, payload } => {
+                return self.notifies.take(sequence, 24, Taken::Notify { key, payload }, taken);
             }
             Message::Publish { sequence, key, payload } => {
                 let (packet, next) = self.published;
@@ -240,10 +243,12 @@ impl Model {
 }
 
 impl Notifies {
-    fn take<'t>(&mut self, sequence: u16, notify: Taken, taken: &mut impl Iterator<Item = &'t Taken>) -> bool {
-        let ahead = sequence.wrapping_sub(self.expected);
+    /// A notify of whose sequence the low `bits` are told.
+    fn take<'t>(&mut self, low: u32, bits: u32, notify: Taken, taken: &mut impl Iterator<Item = &'t Taken>) -> bool {
+        let ahead = low.wrapping_sub(self.expected) & (1 << bits) - 1;
+        let sequence = self.expected.wrapping_add(ahead);
         match &self.held {
-            _ if ahead > 0x7FFF => true,
+            _ if ahead >= 1 << (bits - 1) => true,
             Some((held, _)) if *held == sequence => true,
             _ if ahead == 0 => {
                 assert_eq!(taken.next(), Some(&notify));

@@ -1,6 +1,8 @@
 //! A second reading of PROTOCOL.md §§2–8, which shares no code with the crate: what the targets build frames with, and
 //! hold those of the crate against.
 
+use std::sync::LazyLock;
+
 use crc::{CRC_32_ISCSI, Crc};
 
 const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
@@ -213,17 +215,54 @@ impl Header {
     }
 }
 
+/// Whether the bowline at hand knows sequences of 24 bits: on hosts it does.
+static HAS_LONG_SEQUENCES: LazyLock<bool> = LazyLock::new(|| {
+    let frame = [0x80, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    !bowline::wire::describe(&frame).to_string().contains("malformed")
+});
+
 /// A message (§7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     Ping,
     Close,
-    Cancel { slot: u8, sequence: u8 },
-    Notify { sequence: u16, key: u16, payload: Vec<u8> },
-    Publish { sequence: u16, key: u16, payload: Vec<u8> },
-    Request { slot: u8, sequence: u8, key: u16, time_to_live: Option<u8>, payload: Vec<u8> },
-    Response { slot: u8, sequence: u8, payload: Vec<u8> },
-    Refusal { slot: u8, sequence: u8, code: u8 },
+    Cancel {
+        slot: u8,
+        sequence: u8,
+    },
+    Notify {
+        sequence: u16,
+        key: u16,
+        payload: Vec<u8>,
+    },
+    /// With a sequence of 24 bits.
+    LongNotify {
+        sequence: u32,
+        key: u16,
+        payload: Vec<u8>,
+    },
+    Publish {
+        sequence: u16,
+        key: u16,
+        payload: Vec<u8>,
+    },
+    Request {
+        slot: u8,
+        sequence: u8,
+        key: u16,
+        time_to_live: Option<u8>,
+        payload: Vec<u8>,
+    },
+    Response {
+        slot: u8,
+        sequence: u8,
+        payload: Vec<u8>,
+    },
+    Refusal {
+        slot: u8,
+        sequence: u8,
+        code: u8,
+    },
 }
 
 impl Message {
@@ -257,6 +296,16 @@ impl Message {
                 packet.push(4 | u8::from(follows) << 1 | bit);
                 if !follows {
                     packet.extend(sequence.to_le_bytes());
+                    packet.extend(key.to_le_bytes());
+                }
+                payload
+            }
+            Self::LongNotify { sequence, key, payload } => {
+                let follows = matches!(before, Some(Self::LongNotify { sequence: last, key: same, .. })
+                    if last + 1 & 0xFF_FFFF == *sequence && same == key);
+                packet.push(if follows { 6 } else { 12 } | bit);
+                if !follows {
+                    packet.extend(&sequence.to_le_bytes()[..3]);
                     packet.extend(key.to_le_bytes());
                 }
                 payload
@@ -314,6 +363,16 @@ impl Message {
                 2 => {
                     let slot = *rest.split_off_first()?;
                     Self::Cancel { slot: (slot < MAX_SLOTS).then_some(slot)?, sequence: *rest.split_off_first()? }
+                }
+                12 | 13 if *HAS_LONG_SEQUENCES => {
+                    let low = u16(rest)?;
+                    let sequence = u32::from(*rest.split_off_first()?) << 16 | u32::from(low);
+                    Self::LongNotify { sequence, key: u16(rest)?, payload: payload(kind & 1 != 0, rest)? }
+                }
+                6 | 7 if matches!(before, Some(Self::LongNotify { .. })) => {
+                    let Some(Self::LongNotify { sequence, key, .. }) = before else { return None };
+                    let sequence = sequence + 1 & 0xFF_FFFF;
+                    Self::LongNotify { sequence, key: *key, payload: payload(kind & 1 != 0, rest)? }
                 }
                 4..8 => {
                     let (sequence, key) = match before {
