@@ -245,7 +245,7 @@ impl Model {
 impl Notifies {
     /// A notify of whose sequence the low `bits` are told.
     fn take<'t>(&mut self, low: u32, bits: u32, notify: Taken, taken: &mut impl Iterator<Item = &'t Taken>) -> bool {
-        let ahead = low.wrapping_sub(self.expected) & (1 << bits) - 1;
+        let ahead = low.wrapping_sub(self.expected) & ((1 << bits) - 1);
         let sequence = self.expected.wrapping_add(ahead);
         match &self.held {
             _ if ahead >= 1 << (bits - 1) => true,

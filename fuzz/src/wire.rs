@@ -302,7 +302,7 @@ impl Message {
             }
             Self::LongNotify { sequence, key, payload } => {
                 let follows = matches!(before, Some(Self::LongNotify { sequence: last, key: same, .. })
-                    if last + 1 & 0xFF_FFFF == *sequence && same == key);
+                    if (last + 1) & 0xFF_FFFF == *sequence && same == key);
                 packet.push(if follows { 6 } else { 12 } | bit);
                 if !follows {
                     packet.extend(&sequence.to_le_bytes()[..3]);
@@ -366,12 +366,12 @@ impl Message {
                 }
                 12 | 13 if *HAS_LONG_SEQUENCES => {
                     let low = u16(rest)?;
-                    let sequence = u32::from(*rest.split_off_first()?) << 16 | u32::from(low);
+                    let sequence = (u32::from(*rest.split_off_first()?) << 16) | u32::from(low);
                     Self::LongNotify { sequence, key: u16(rest)?, payload: payload(kind & 1 != 0, rest)? }
                 }
                 6 | 7 if matches!(before, Some(Self::LongNotify { .. })) => {
                     let Some(Self::LongNotify { sequence, key, .. }) = before else { return None };
-                    let sequence = sequence + 1 & 0xFF_FFFF;
+                    let sequence = (sequence + 1) & 0xFF_FFFF;
                     Self::LongNotify { sequence, key: *key, payload: payload(kind & 1 != 0, rest)? }
                 }
                 4..8 => {
