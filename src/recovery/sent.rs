@@ -325,9 +325,9 @@ impl Sent {
     #[cfg(bowline_model)]
     pub(crate) fn normalise(&mut self, log: &mut [Transmission]) {
         self.trim(log);
-        log.rotate_left((self.head as usize));
+        log.rotate_left(self.head as usize);
         self.head = 0;
-        log.iter_mut().skip((self.len as usize)).for_each(|entry| *entry = Transmission::NONE);
+        log.iter_mut().skip(self.len as usize).for_each(|entry| *entry = Transmission::NONE);
     }
 
     /// Invariants: base ≤ next, the ring is inside its memory, the oldest entry is not settled, numbers ascend and are
