@@ -18,6 +18,9 @@ use crate::wire::{
 /// one message a packet and all in one.
 const SMALL_BURST: usize = 68;
 
+/// Where a round trip is shorter than so many microseconds, the wait is too short to matter, and packets cost more than it.
+const BURST_MATTERS_MICROS: u32 = 1_000;
+
 /// What was put into a packet.
 #[derive(Clone, Copy, Default)]
 struct Packed {
@@ -261,11 +264,12 @@ impl Machine {
         let number = self.sent.next().low;
         let default = self.config.default_time_to_live;
         let before = messages.len();
+        let may_split = self.round_trip.micros() >= BURST_MATTERS_MICROS;
         let mut out = self.out.with(storage);
         while let Some(waiting) = out.next(window) {
             if packed.messages == 1 {
                 let rest = room.saturating_sub(messages.len().wrapping_sub(before));
-                messages.end_at(if out.waits_for_at_most(rest, window) {
+                messages.end_at(if may_split && out.waits_for_at_most(rest, window) {
                     SMALL_BURST
                 } else if adapts::<S>() {
                     out.state.sizes.limit(number, room)

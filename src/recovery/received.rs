@@ -133,10 +133,11 @@ impl Received {
         behind <= REPLAY_WINDOW.cast_signed() + 1 || is_straggler.get() && behind <= STRAGGLERS.cast_signed()
     }
 
-    /// How far ahead a notify in packet `number` with a short sequence is told from one that is behind.
+    /// How far ahead a notify in packet `number` with a short sequence is told from one that is behind (`PROTOCOL.md §7.4`):
+    /// anywhere, if no sender may have more than 30 720 under way.
     #[cfg_attr(feature = "speed", inline)]
     pub(crate) const fn notify_reach(&self, number: u32, is_straggler: IsStraggler) -> Count {
-        if is_straggler.get() { notify_reach(self.newest.wrapping_sub(number)) } else { Count::MAX }
+        if TAKES_STRAGGLERS || is_straggler.get() { notify_reach(self.newest.wrapping_sub(number)) } else { Count::MAX }
     }
 
     /// Notes that the messages of the straggler `number` were taken. `len` is how many bytes of the number it carried.

@@ -51,6 +51,16 @@ impl Odd {
         }
     }
 
+    /// With a log of so many transmissions.
+    pub(super) fn with_log(self, transmissions: usize) -> Self {
+        Self { sent: vec![Transmission::NONE; transmissions], ..self }
+    }
+
+    /// With room for a publish.
+    pub(super) fn with_publish(self) -> Self {
+        Self { publishes: vec![PublishSlot::FREE; 1], publish_payloads: vec![0; self.payload], ..self }
+    }
+
     /// With `slots` calls each way as well.
     pub(super) fn with_calls(self, slots: usize) -> Self {
         let payloads = vec![0; slots * self.payload];

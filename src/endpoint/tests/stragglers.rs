@@ -305,3 +305,88 @@ fn a_node_with_fewer_slots_hears_short_sequences_from_one_with_more() {
     let uneven = Chaos { seed: 1, latency: 600, delay: 1_500, losses: 1, ticks: 4_000, slots: [90_000, 30_000] };
     assert_eq!(chaos(uneven), [false, false]);
 }
+
+/// Of all sequences that end in the same 16 bits only the first few have a payload, which says which one it is.
+fn named(sequence: u32) -> Vec<u8> {
+    if sequence % 65_536 < 4 { sequence.to_le_bytes().to_vec() } else { vec![] }
+}
+
+/// A packet that is sent while 30 720 notifies are under way holds an old one with a short sequence and 31 fresh ones. Not all
+/// of it is taken, and it comes again after 64 packets with 32 each: by then the old one is more than half of all short
+/// sequences behind.
+#[test]
+fn a_short_sequence_that_is_half_of_all_behind_is_not_taken_for_one_ahead() {
+    const SLOTS: usize = 40_000;
+    let node = |entropy| {
+        let storage = Odd::for_notifies(300, SLOTS);
+        boot(entropy, storage.with_log(2 * SLOTS).with_publish())
+    };
+    let (mut a, mut b) = (node(1), node(2));
+    exchange(&mut a, &mut b, at(0), b"");
+    let (mut queued, mut heard) = (0, 0);
+    let push = |a: &mut Endpoint<Odd>, now, count, queued: &mut u32| {
+        for _ in 0..count {
+            a.notify(now, 0, &named(*queued)).unwrap();
+            *queued += 1;
+        }
+    };
+    let hear = |b: &mut Endpoint<Odd>, now, frame: &[u8], limit: usize, heard: &mut u32| {
+        let mut frame = frame.to_vec();
+        let mut messages = b.handle_frame(now, &mut frame);
+        for _ in 0..limit {
+            let Some(message) = messages.next(b) else { break };
+            if let Message::Notify { payload, .. } = message {
+                assert_eq!(payload, named(*heard), "notify {heard}");
+                *heard += 1;
+            }
+        }
+        while let Some(notify) = b.poll_notify() {
+            assert_eq!(notify.payload, named(*heard), "notify {heard}");
+            *heard += 1;
+        }
+    };
+    // The first arrives, and its ack does not: not even the one for the 65 packets that follow it reaches back so far.
+    for _ in 0..66 {
+        push(&mut a, at(1), 1, &mut queued);
+        for frame in out(&mut a, at(1)) {
+            hear(&mut b, at(1), &frame, usize::MAX, &mut heard);
+        }
+        if queued == 1 {
+            out(&mut b, at(1));
+        }
+    }
+    let acks = out(&mut b, at(1));
+    take(&mut a, at(1), acks, b"");
+    push(&mut a, at(1), 30_720 - 66, &mut queued);
+    for frame in out(&mut a, at(1)) {
+        hear(&mut b, at(1), &frame, usize::MAX, &mut heard);
+        let acks = out(&mut b, at(1));
+        take(&mut a, at(1), acks, b"");
+    }
+    assert_eq!(heard, 30_720);
+    // It is sent again, with more behind it. All but a publish at the end is taken.
+    let late = at(61);
+    push(&mut a, late, 31 + 64 * 32, &mut queued);
+    a.publish(late, 9, b"p").unwrap();
+    let frames = out(&mut a, late);
+    hear(&mut b, late, &frames[0], 31, &mut heard);
+    for frame in &frames[1..65] {
+        hear(&mut b, late, frame, usize::MAX, &mut heard);
+    }
+    assert_eq!(heard, 30_720 + 31 + 64 * 32);
+    hear(&mut b, late, &frames[0], usize::MAX, &mut heard);
+    // What has the same low 16 bits comes only now.
+    for step in 0..2_000 {
+        let now = at(62 + step);
+        push(&mut a, now, if queued < 70_000 { 200 } else { 0 }, &mut queued);
+        for frame in out(&mut a, now) {
+            hear(&mut b, now, &frame, usize::MAX, &mut heard);
+        }
+        let acks = out(&mut b, now);
+        take(&mut a, now, acks, b"");
+        if heard >= 70_000 && a.is_idle() {
+            break;
+        }
+    }
+    assert_eq!((heard, a.is_idle()), (queued, true));
+}
