@@ -183,6 +183,7 @@ impl<S: Storage> Endpoint<S> {
     ///
     /// [`SendError::Full`] when all slots are taken, [`SendError::TooLarge`] when the payload does not fit a frame
     /// of both sides.
+    #[cfg_attr(feature = "speed", inline)]
     pub fn call(
         &mut self,
         now: Instant,
@@ -210,6 +211,7 @@ impl<S: Storage> Endpoint<S> {
     ///
     /// [`RespondError::Stale`] when the session of the request is over, or it was answered before;
     /// [`RespondError::TooLarge`] when the payload does not fit, and then the request still waits.
+    #[cfg_attr(feature = "speed", inline)]
     pub fn respond(&mut self, now: Instant, request: RequestId, payload: &[u8]) -> Result<(), RespondError> {
         let (machine, storage) = self.split();
         let room = machine.response_room(storage, now, request)?;
@@ -240,6 +242,7 @@ impl<S: Storage> Endpoint<S> {
     /// # Errors
     ///
     /// [`SendError::Full`] when too many wait for their ack, [`SendError::TooLarge`] when the payload does not fit.
+    #[cfg_attr(feature = "speed", inline)]
     pub fn notify(&mut self, now: Instant, key: u16, payload: &[u8]) -> Result<(), SendError> {
         let (machine, storage) = self.split();
         let room = machine.notify_room(storage, now)?;

@@ -125,6 +125,7 @@ impl<'f> Messages<'f> {
         self.take(machine, storage)
     }
 
+    #[cfg_attr(feature = "speed", inline(always))]
     fn take<S: Storage>(&mut self, machine: &mut Machine, storage: &mut S) -> Option<Message<'f>> {
         let packet = self.packet.as_mut()?;
         loop {
