@@ -348,7 +348,7 @@ impl<S> defmt::Format for Endpoint<S> {
 #[cfg_attr(feature = "speed", inline(always))]
 fn copy(room: &mut [u8], payload: &[u8]) -> Result<usize, u16> {
     let limit = room.len() as u16;
-    room.get_mut(..payload.len()).ok_or(limit)?.copy_from_slice(payload);
+    crate::wire::copy(room.get_mut(..payload.len()).ok_or(limit)?, payload);
     Ok(payload.len())
 }
 

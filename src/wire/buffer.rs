@@ -135,7 +135,7 @@ impl<'a> Writer<'a> {
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         let end = self.len.wrapping_add(bytes.len());
         if let Some(room) = self.buf.get_mut(self.len..end) {
-            room.copy_from_slice(bytes);
+            copy(room, bytes);
         }
         self.len = end;
     }
@@ -228,11 +228,51 @@ pub(crate) const fn length_len(len: usize) -> usize {
     }
 }
 
+/// Copies `from` to `to`, which is as long.
+#[cfg_attr(feature = "speed", inline(always))]
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+    // Most payloads are short, and copied in fewer instructions than it takes to call a function that copies any.
+    if IS_WORDWISE
+        && from.len() <= 2 * WORD
+        && let Some((head, tail)) = ends(from)
+    {
+        put_ends(to, head, tail);
+    } else {
+        to.copy_from_slice(from);
+    }
+}
+
+/// Bytes of a word of a host.
+const WORD: usize = 8;
+
+/// The first and the last word, if there is one.
+#[cfg_attr(feature = "speed", inline(always))]
+fn ends(bytes: &[u8]) -> Option<([u8; WORD], [u8; WORD])> {
+    Some((*bytes.first_chunk()?, *bytes.last_chunk()?))
+}
+
+/// Writes one to two words that overlap.
+#[cfg_attr(feature = "speed", inline(always))]
+fn put_ends(to: &mut [u8], head: [u8; WORD], tail: [u8; WORD]) {
+    if let Some(room) = to.first_chunk_mut() {
+        *room = head;
+    }
+    if let Some(room) = to.last_chunk_mut() {
+        *room = tail;
+    }
+}
+
 /// Moves the first `len` bytes of `bytes` by `distance` towards its end, or none if there is no room.
 #[cfg_attr(feature = "speed", inline)]
 pub(super) fn move_up(bytes: &mut [u8], len: usize, distance: usize) {
-    if IS_WORDWISE && len.saturating_add(distance) <= bytes.len() {
-        return bytes.copy_within(..len, distance);
+    if IS_WORDWISE && let Some(moved) = bytes.get_mut(..len.saturating_add(distance)) {
+        if len <= 2 * WORD
+            && let Some((head, tail)) = moved.get(..len).and_then(ends)
+            && let Some(to) = moved.get_mut(distance..)
+        {
+            return put_ends(to, head, tail);
+        }
+        return moved.copy_within(..len, distance);
     }
     // It would panic if that did not fit, and when optimizing for size the compiler keeps the code for it.
     let cells = Cell::from_mut(bytes).as_slice_of_cells();

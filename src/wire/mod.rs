@@ -19,7 +19,7 @@ pub use cobs::encode_frame;
 pub use deframe::{Deframer, DeframerStats};
 pub use describe::{Description, describe};
 
-pub(crate) use buffer::{Reader, Writer};
+pub(crate) use buffer::{Reader, Writer, copy};
 pub(crate) use check::{CHECK_LEN, End, Seed, session_id, split_check};
 pub(crate) use cobs::encode_in_place;
 pub(crate) use header::{AckField, BITMAP_REACH, Header};
