@@ -320,6 +320,24 @@ mod tests {
     }
 
     #[test]
+    fn short_and_long_bytes_are_copied_and_moved_alike() {
+        let source: [u8; 40] = core::array::from_fn(|at| at as u8 + 1);
+        for len in 0..=source.len() {
+            let mut copied = [0; 40];
+            copy(&mut copied[..len], &source[..len]);
+            assert_eq!(copied[..len], source[..len]);
+            assert_eq!(copied[len..], [0; 40][len..]);
+            for distance in 0..=source.len() - len {
+                let mut moved = source;
+                move_up(&mut moved, len, distance);
+                let mut expected = source;
+                expected[distance..][..len].copy_from_slice(&source[..len]);
+                assert_eq!(moved, expected, "{len} bytes by {distance}");
+            }
+        }
+    }
+
+    #[test]
     fn a_length_beyond_16_bits_is_unsound() {
         for bytes in [&[0xFF, 0xFF, 0x04][..], &[0xFF, 0xFF, 0x83, 0x00], &[0x80]] {
             let mut reader = Reader::new(bytes);
