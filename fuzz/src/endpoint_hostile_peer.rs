@@ -36,6 +36,9 @@ pub fn run(data: &[u8]) {
         if input.is_empty() || scene.step(&mut input).is_err() {
             break;
         }
+        if scene.peer.has_guessed {
+            return;
+        }
         scene.settle();
     }
     scene.end();

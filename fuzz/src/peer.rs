@@ -36,6 +36,11 @@ pub struct Peer {
     pub session: Option<Session>,
     /// The node's incarnation and the challenge that it has outstanding, as far as it has shown them.
     pub node: Option<End>,
+    /// Challenges that the node has shown.
+    shown: Vec<u32>,
+    /// A session has begun with a challenge that was never shown. A fuzzer reads it out of the comparison that refuses the
+    /// wrong one; a peer has one chance in 2³². There is nothing to be learnt from what follows.
+    pub has_guessed: bool,
 }
 
 impl Session {
@@ -114,6 +119,7 @@ impl Peer {
         match Plain::decode(packet) {
             Plain::Hello(hello) => {
                 assert_eq!(hello.encode(), packet);
+                self.shown.push(hello.from.challenge);
                 let session = self.session.as_ref().filter(|session| session.node == hello.from);
                 match session {
                     Some(session) => {
@@ -144,6 +150,16 @@ impl Peer {
             hello.session == Some(session.id()) || hello.from == session.own && hello.from.incarnation != 0
         });
         let proof = self.node.filter(|node| hello.echo == Some(node.challenge) && !is_known);
+        if has_joined && hello.echo.is_some_and(|echo| !self.shown.contains(&echo)) {
+            self.has_guessed = true;
+            // Whether it was the right one, the HELLO of the session tells.
+            while let Some(frame) = subject.transmit() {
+                if let Plain::Hello(answer) = Plain::decode(&frame[..frame.len() - 4]) {
+                    assert_eq!(Some(answer.from.challenge), hello.echo, "a session begins with a proof");
+                }
+            }
+            return fed;
+        }
         assert_eq!(has_joined, proof.is_some(), "a session begins with a proof and with nothing else");
         if let Some(node) = proof {
             self.session = Some(Session::new(hello, node));

@@ -174,7 +174,7 @@ impl Scene {
         let before = self.subject.stats().sessions;
         let fed = self.peer.say(hello, &mut self.subject);
         assert_eq!(fed.dropped == Some(Why::NotListening), self.is_closed);
-        if self.subject.stats().sessions > before {
+        if self.subject.stats().sessions > before && !self.peer.has_guessed {
             let session = self.peer.session.clone().expect("a session");
             self.began(hello, session);
         }
