@@ -1,8 +1,14 @@
 #!/usr/bin/env bash
-# Fuzzes each target for so many seconds, two at a time: fuzz/run.sh SECONDS [TARGET…]. Needs a nightly toolchain and cargo-fuzz.
+# Fuzzes each target for so many seconds, two at a time: fuzz/run.sh [--host] SECONDS [TARGET…]. With --host the endpoints are those
+# of hosts (the feature `std`), else those of boards. Needs a nightly toolchain and cargo-fuzz.
 set -euo pipefail
 cd "$(dirname "$0")"
 
+features=
+if [ "${1-}" = --host ]; then
+  features=std
+  shift
+fi
 seconds=${1:?seconds for each target}
 shift
 if [ $# -eq 0 ]; then
@@ -11,7 +17,7 @@ if [ $# -eq 0 ]; then
 fi
 
 # The crate has no unsafe code, so a sanitizer has nothing to find, and without one more is run.
-cargo +nightly fuzz build -s none
+cargo +nightly fuzz build -s none --features "$features"
 
 # What is found on the way stays out of the corpus that is committed.
 fuzz() {
@@ -19,7 +25,7 @@ fuzz() {
   # A run of two endpoints takes a thousand choices.
   [ "$1" != endpoint_pair ] || max_len=1500
   found=$(mktemp -d)
-  if cargo +nightly fuzz run -s none "$1" "$found" "corpus/$1" -- \
+  if cargo +nightly fuzz run -s none --features "$features" "$1" "$found" "corpus/$1" -- \
     -max_total_time="$seconds" -max_len="$max_len" -print_final_stats=1 >"$found.log" 2>&1; then
     printf '%s: %s executions\n' "$1" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$found.log")"
     rm -r "$found" "$found.log"
@@ -30,5 +36,5 @@ fuzz() {
   fi
 }
 export -f fuzz
-export seconds
+export seconds features
 printf '%s\n' "$@" | xargs -P 2 -I {} bash -c 'fuzz {}'

@@ -12,6 +12,12 @@ use super::wire::{self, Header, Message};
 /// Numbers so far ahead are dropped (§5.2).
 const FAR: u64 = 1 << 30;
 
+/// Whether the endpoint is one for hosts: it takes stragglers (§5.3) and offers long sequences (§7.4).
+const IS_HOST: bool = cfg!(feature = "std");
+
+/// How far before the largest number stragglers come from (§5.3).
+const STRAGGLERS: u64 = 4_096;
+
 /// The code of the refusal (§7.2).
 const CANCELLED: u8 = 4;
 
@@ -137,7 +143,9 @@ impl Model {
             return Dropped(if is_below_zero { Why::Duplicate } else { Why::TooOld });
         }
         if number + 65 < newest {
-            return Dropped(Why::TooOld);
+            let is_missing = number < next && number + STRAGGLERS >= next && !self.received.contains(&number);
+            let is_straggler = IS_HOST && is_missing && number + STRAGGLERS >= newest && are_notifies(rest);
+            return if is_straggler { Expected::Accepted } else { Dropped(Why::TooOld) };
         }
         if self.received.contains(&number) || number + 65 < next {
             return Dropped(Why::Duplicate);
@@ -148,8 +156,11 @@ impl Model {
     /// A packet was accepted: holds the messages that were taken against those that had to be. Says whether it held
     /// a CLOSE.
     pub fn accept(&mut self, number: u64, ack: Option<u64>, packet: &[u8], fed: &Fed, now: Instant) -> bool {
-        self.acknowledge(ack);
         self.largest = self.largest.max(Some(number));
+        if self.behind(number) <= 65 {
+            // The ack of a straggler is not believed.
+            self.acknowledge(ack);
+        }
         let (_, rest) = Header::decode(packet).expect("a header");
         let mut taken = fed.messages.iter();
         let mut must_come_again = false;
@@ -170,6 +181,11 @@ impl Model {
             self.received.insert(number);
         }
         is_closed
+    }
+
+    /// How far a packet that has come is behind the next one.
+    fn behind(&self, number: u64) -> u64 {
+        self.largest.map_or(0, |largest| (largest + 1).saturating_sub(number))
     }
 
     /// What a duplicate acknowledges counts all the same.
@@ -214,10 +230,11 @@ impl Model {
                 }
             }
             Message::Notify { sequence, key, payload } => {
-                return self.notifies.take(sequence.into(), 16, Taken::Notify { key, payload }, taken);
+                let reach = if IS_HOST { 34_816_u64.saturating_sub(32 * self.behind(number)) } else { 1 << 15 };
+                return self.notifies.take(sequence.into(), 16, reach as u32, Taken::Notify { key, payload }, taken);
             }
             Message::LongNotify { sequence, key, payload } => {
-                return self.notifies.take(sequence, 24, Taken::Notify { key, payload }, taken);
+                return self.notifies.take(sequence, 24, 1 << 23, Taken::Notify { key, payload }, taken);
             }
             Message::Publish { sequence, key, payload } => {
                 let (packet, next) = self.published;
@@ -243,12 +260,24 @@ impl Model {
 }
 
 impl Notifies {
-    /// A notify of whose sequence the low `bits` are told.
-    fn take<'t>(&mut self, low: u32, bits: u32, notify: Taken, taken: &mut impl Iterator<Item = &'t Taken>) -> bool {
-        let ahead = low.wrapping_sub(self.expected) & ((1 << bits) - 1);
+    /// A notify of whose sequence the low `bits` are told. One that is `reach` or more ahead of the first missing one may as
+    /// well lie behind.
+    fn take<'t>(
+        &mut self,
+        low: u32,
+        bits: u32,
+        reach: u32,
+        notify: Taken,
+        taken: &mut impl Iterator<Item = &'t Taken>,
+    ) -> bool {
+        let mask = (1 << bits) - 1;
+        let ahead = low.wrapping_sub(self.expected) & mask;
         let sequence = self.expected.wrapping_add(ahead);
+        let is_ready = self.held.as_ref().is_some_and(|(held, _)| *held == self.expected);
+        let ahead_of_missing = low.wrapping_sub(self.expected.wrapping_add(u32::from(is_ready))) & mask;
         match &self.held {
-            _ if ahead >= 1 << (bits - 1) => true,
+            _ if ahead_of_missing >= 1 << (bits - 1) => true,
+            _ if ahead_of_missing >= reach => false,
             Some((held, _)) if *held == sequence => true,
             _ if ahead == 0 => {
                 assert_eq!(taken.next(), Some(&notify));
@@ -268,6 +297,14 @@ impl Notifies {
         self.expected = self.expected.wrapping_add(1);
         Some(notify)
     }
+}
+
+/// One notify or more, and nothing else.
+fn are_notifies(rest: &[u8]) -> bool {
+    let messages = Message::decode_all(rest);
+    let is_notify =
+        |message: &Option<Message>| matches!(message, Some(Message::Notify { .. } | Message::LongNotify { .. }));
+    !messages.is_empty() && messages.iter().all(is_notify)
 }
 
 /// Nothing is broken, and slots are those of the endpoint under test.
