@@ -230,7 +230,8 @@ impl Model {
                 }
             }
             Message::Notify { sequence, key, payload } => {
-                let reach = if IS_HOST { 34_816_u64.saturating_sub(32 * self.behind(number)) } else { 1 << 15 };
+                let oldest_behind = if IS_HOST { 30_720 + 32 * self.behind(number) } else { 1 << 15 };
+                let reach = (1_u64 << 16).saturating_sub(oldest_behind);
                 return self.notifies.take(sequence.into(), 16, reach as u32, Taken::Notify { key, payload }, taken);
             }
             Message::LongNotify { sequence, key, payload } => {

@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use super::cobs::IS_WORDWISE;
+use super::cobs::{IS_WORDWISE, WORD_LEN};
 
 /// Takes values off the front of a packet. Behind the end there are zeros, and [`Self::is_sound`] says no.
 #[derive(Clone, Copy, Debug)]
@@ -233,7 +233,7 @@ pub(crate) const fn length_len(len: usize) -> usize {
 pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     // Most payloads are short, and copied in fewer instructions than it takes to call a function that copies any.
     if IS_WORDWISE
-        && from.len() <= 2 * WORD
+        && from.len() <= 2 * WORD_LEN
         && let Some((head, tail)) = ends(from)
     {
         put_ends(to, head, tail);
@@ -242,18 +242,15 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Bytes of a word of a host.
-const WORD: usize = 8;
-
 /// The first and the last word, if there is one.
 #[cfg_attr(feature = "speed", inline(always))]
-fn ends(bytes: &[u8]) -> Option<([u8; WORD], [u8; WORD])> {
+fn ends(bytes: &[u8]) -> Option<([u8; WORD_LEN], [u8; WORD_LEN])> {
     Some((*bytes.first_chunk()?, *bytes.last_chunk()?))
 }
 
 /// Writes one to two words that overlap.
 #[cfg_attr(feature = "speed", inline(always))]
-fn put_ends(to: &mut [u8], head: [u8; WORD], tail: [u8; WORD]) {
+fn put_ends(to: &mut [u8], head: [u8; WORD_LEN], tail: [u8; WORD_LEN]) {
     if let Some(room) = to.first_chunk_mut() {
         *room = head;
     }
@@ -266,7 +263,7 @@ fn put_ends(to: &mut [u8], head: [u8; WORD], tail: [u8; WORD]) {
 #[cfg_attr(feature = "speed", inline)]
 pub(super) fn move_up(bytes: &mut [u8], len: usize, distance: usize) {
     if IS_WORDWISE && let Some(moved) = bytes.get_mut(..len.saturating_add(distance)) {
-        if len <= 2 * WORD
+        if len <= 2 * WORD_LEN
             && let Some((head, tail)) = moved.get(..len).and_then(ends)
             && let Some(to) = moved.get_mut(distance..)
         {

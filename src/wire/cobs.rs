@@ -15,7 +15,7 @@ const MAX_PIECE: usize = 254;
 /// Zeros are looked for a word at a time; byte by byte where code is dear and frames are short.
 type Word = u64;
 
-const WORD_LEN: usize = size_of::<Word>();
+pub(super) const WORD_LEN: usize = size_of::<Word>();
 const BLOCK_LEN: usize = 32;
 pub(super) const IS_WORDWISE: bool = cfg!(target_pointer_width = "64");
 
