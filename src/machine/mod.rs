@@ -2,6 +2,7 @@
 //! slices of a storage, and exists once for each kind of it.
 
 mod commands;
+mod messages;
 #[cfg(bowline_model)]
 mod model;
 mod outgoing;
@@ -9,7 +10,7 @@ mod receive;
 mod timers;
 mod transmit;
 
-pub use receive::{Message, Messages};
+pub use messages::{Message, Messages};
 
 use crate::config::Config;
 use crate::event::{Event, SessionEnd};
