@@ -87,8 +87,8 @@ impl Machine {
         if let Some(since) = self.received.ack_awaits_company_since(now, &self.round_trip) {
             soonest.or(now, since, self.round_trip.ack_delay_micros());
         }
-        if let Some(since) = self.sent.oldest_below(storage.lent().sent) {
-            soonest.or(now, since, self.patient(self.round_trip.lost_micros()));
+        if let Some((since, overtaken)) = self.sent.oldest_overtaken(storage.lent().sent) {
+            soonest.or(now, since, self.patient(self.round_trip.lost_micros(overtaken)));
         }
         if !self.sent.is_empty()
             && !self.can_send(storage)
@@ -131,10 +131,11 @@ impl Machine {
         oldest.is_some_and(|oldest| oldest.is_over(self.now.stamp(), self.round_trip.micros()))
     }
 
-    /// Sends again what is lost: a later packet was acknowledged and the reordering window is over.
+    /// Sends again what is lost: a later packet was acknowledged, and the reordering window is over.
     pub(super) fn repeat_lost<S: Storage>(&mut self, storage: &mut S) {
-        let age = self.patient(self.round_trip.lost_micros());
-        let has_any = self.sent.repeat_lost(&mut self.out.with(storage), self.now.stamp(), age);
+        let (least, now) = (self.least_age(), self.now.stamp());
+        let age = |overtaken| self.round_trip.lost_micros(overtaken).max(least);
+        let has_any = self.sent.repeat_lost(&mut self.out.with(storage), now, age);
         self.repeated(has_any);
     }
 
@@ -179,9 +180,14 @@ impl Machine {
         stretched.min(self.config.heartbeat).max(interval)
     }
 
-    /// `micros`, but no less than the probe interval once that grows.
+    /// No packet is given up that is younger than so many microseconds: the probe interval, once that grows.
+    fn least_age(&self) -> u32 {
+        if self.unanswered > PATIENCE { self.probe_interval() } else { 0 }
+    }
+
+    /// `micros`, but no less than [`Self::least_age`].
     fn patient(&self, micros: u32) -> u32 {
-        if self.unanswered > PATIENCE { micros.max(self.probe_interval()) } else { micros }
+        micros.max(self.least_age())
     }
 
     /// After how many microseconds of silence the peer is asked for a sign of life.

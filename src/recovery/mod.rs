@@ -9,6 +9,6 @@ mod stragglers;
 pub(crate) use received::{Arrival, Asks, Received};
 pub(crate) use round_trip::RoundTrip;
 pub use sent::Transmission;
-pub(crate) use sent::{MessageId, Outbox, Sample, Sent};
+pub(crate) use sent::{MessageId, Outbox, Overtaken, Sample, Sent};
 pub(crate) use sizes::Sizes;
 pub(crate) use stragglers::{IsStraggler, Stragglers};

@@ -1,6 +1,6 @@
 //! The round trip, measured (`PROTOCOL.md §9.1`).
 
-use super::Sample;
+use super::{Overtaken, Sample};
 use crate::time::Duration;
 
 /// Samples kept. 8 and 16 did equally well when measured; 8 cost less memory.
@@ -85,11 +85,15 @@ impl RoundTrip {
         self.micros().saturating_add((self.micros() / 16).max(self.granularity)).max(MIN_PROBE_MICROS)
     }
 
-    /// After so many microseconds a packet is lost if a later one was acknowledged: 21/16 of the round trip. The
-    /// difference is the reordering window; it is wide because waiting costs nothing while other packets flow.
+    /// After so many microseconds an overtaken packet is lost: 21/16 of the round trip, or twice that if only few have
+    /// overtaken it. The difference is the reordering window; it is wide because waiting costs nothing while other packets flow.
     #[cfg_attr(feature = "speed", inline)]
-    pub(crate) fn lost_micros(&self) -> u32 {
-        self.micros().saturating_add(self.micros() / 16 * 5).saturating_add(self.granularity)
+    pub(crate) fn lost_micros(&self, overtaken: Overtaken) -> u32 {
+        let window = match overtaken {
+            Overtaken::ByFew => self.micros(),
+            Overtaken::ByMany => self.micros() / 16 * 5,
+        };
+        self.micros().saturating_add(window).saturating_add(self.granularity)
     }
 
     /// Packets older than this are sent again when the peer shows that it misses something.
@@ -135,10 +139,14 @@ mod tests {
 
     #[test]
     fn the_intervals_are_those_of_the_protocol() {
-        for (granularity, probe, lost) in [(0, 17_000, 21_000), (500, 17_000, 21_500), (3_000, 19_000, 24_000)] {
+        for (granularity, probe, by_many, by_few) in
+            [(0, 17_000, 21_000, 32_000), (500, 17_000, 21_500, 32_500), (3_000, 19_000, 24_000, 35_000)]
+        {
             let mut round_trip = RoundTrip::new(Duration::from_millis(10), Duration::from_micros(granularity));
             round_trip.learn(Sample::Exactly(16_000));
-            assert_eq!((round_trip.probe_micros(), round_trip.lost_micros()), (probe, lost));
+            assert_eq!(round_trip.probe_micros(), probe);
+            let lost = [Overtaken::ByMany, Overtaken::ByFew].map(|overtaken| round_trip.lost_micros(overtaken));
+            assert_eq!(lost, [by_many, by_few]);
             let others = (round_trip.ack_delay_micros(), round_trip.fresh_micros(), round_trip.overdue_micros());
             assert_eq!(others, (1_000, 2_000, 15_500));
         }

@@ -9,6 +9,19 @@ const MAX_UNELICITING: u8 = 64;
 /// A log of at most so many entries is read from its beginning. In a longer one the place is looked for.
 const SHORT_LOG: usize = 64;
 
+/// A packet may be overtaken by fewer than so many later ones and still arrive. Three frames of 256 bytes, by which frames
+/// come late on slow lines of the link model, are five packets of one message each.
+const MANY: i32 = 6;
+
+/// How many later packets, one of which was acknowledged, a packet was sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overtaken {
+    /// By fewer than six: that may be reordering.
+    ByFew,
+    /// By six or more.
+    ByMany,
+}
+
 /// A message, named so that a later one in the same place is told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(bowline_model, derive(Hash))]
@@ -198,18 +211,18 @@ impl Sent {
         (has_acked, sample.filter(|_| is_news && (ack.fresh || is_usable)))
     }
 
-    /// Has the messages of lost packets sent again: of those at least `age` microseconds old of which a later one was
-    /// acknowledged. Returns whether there was any.
-    pub(crate) fn repeat_lost(&mut self, out: &mut impl Outbox, now: Stamp, age: u32) -> bool {
+    /// Has the messages of lost packets sent again: of those which a later one that was acknowledged has overtaken, and
+    /// which are as old as `age` tells, in microseconds. Returns whether there was any.
+    pub(crate) fn repeat_lost(&mut self, out: &mut impl Outbox, now: Stamp, age: impl Fn(Overtaken) -> u32) -> bool {
         let mut has_any = false;
         let mut last = None;
         for offset in 0..self.len {
             let index = self.index(out.log().len(), offset);
             let Some(entry) = out.log().get_mut(index) else { break };
-            if distance(entry.number, self.base) <= 0 || !entry.at.is_over(now, age) {
+            let number = entry.number;
+            if !overtaken(number, self.base).is_some_and(|overtaken| entry.at.is_over(now, age(overtaken))) {
                 break;
             }
-            let number = entry.number;
             if let Some(message) = entry.message.take() {
                 if last.replace(number) != Some(number) {
                     out.settled(number, true);
@@ -261,10 +274,11 @@ impl Sent {
         self.entry(log, 0).map(|oldest| oldest.at)
     }
 
-    /// When the oldest packet below an acknowledged one went out.
+    /// When the oldest packet went out, if it was overtaken.
     #[cfg_attr(feature = "speed", inline)]
-    pub(crate) fn oldest_below(&self, log: &mut [Transmission]) -> Option<Stamp> {
-        self.entry(log, 0).filter(|oldest| distance(oldest.number, self.base) > 0).map(|oldest| oldest.at)
+    pub(crate) fn oldest_overtaken(&self, log: &mut [Transmission]) -> Option<(Stamp, Overtaken)> {
+        let oldest = self.entry(log, 0)?;
+        Some((oldest.at, overtaken(oldest.number, self.base)?))
     }
 
     /// When the oldest transmission went out that is still needed.
@@ -345,6 +359,16 @@ impl Sent {
                 last = number;
             }
         }
+    }
+}
+
+/// Whether packet `number` was overtaken, where the largest acknowledged one is below `base`.
+#[cfg_attr(feature = "speed", inline)]
+fn overtaken(number: u32, base: u32) -> Option<Overtaken> {
+    match distance(number, base) {
+        ..=0 => None,
+        ahead if ahead > MANY => Some(Overtaken::ByMany),
+        _ => Some(Overtaken::ByFew),
     }
 }
 

@@ -113,13 +113,29 @@ fn the_first_sample_may_be_a_bad_one() {
 fn a_packet_is_lost_when_a_later_one_was_acknowledged_and_it_is_old_enough() {
     let (mut sent, mut log) = sent(8, 5);
     acked(&mut sent, &mut log, &ack(2, 0, 8));
-    assert_eq!(sent.oldest_below(log.log()), Some(after(0)));
-    assert!(!sent.repeat_lost(&mut log, after(49), 50));
-    assert!(sent.repeat_lost(&mut log, after(50), 50));
+    assert_eq!(sent.oldest_overtaken(log.log()), Some((after(0), Overtaken::ByFew)));
+    assert!(!sent.repeat_lost(&mut log, after(49), |_| 50));
+    assert!(sent.repeat_lost(&mut log, after(50), |_| 50));
     assert_eq!(log.repeated, [notify(0)]);
-    assert!(sent.repeat_lost(&mut log, after(500), 50));
+    assert!(sent.repeat_lost(&mut log, after(500), |_| 50));
     assert_eq!(log.repeated, [notify(0), notify(1)]);
-    assert_eq!(sent.oldest_below(log.log()), None);
+    assert_eq!(sent.oldest_overtaken(log.log()), None);
+}
+
+#[test]
+fn a_packet_that_few_have_overtaken_may_be_older_than_one_that_many_have() {
+    let age = |overtaken| if overtaken == Overtaken::ByMany { 100 } else { 200 };
+    for (largest, overtaken) in [(6, Overtaken::ByFew), (7, Overtaken::ByMany)] {
+        let (mut sent, mut log) = sent(16, 8);
+        acked(&mut sent, &mut log, &ack(0, 0, 64));
+        acked(&mut sent, &mut log, &ack(largest, 0, 64));
+        // The first one that is left went out after 1 µs.
+        assert_eq!(sent.oldest_overtaken(log.log()), Some((after(1), overtaken)));
+        let due = 1 + u64::from(age(overtaken));
+        assert!(!sent.repeat_lost(&mut log, after(due - 1), age), "{largest}");
+        assert!(sent.repeat_lost(&mut log, after(due), age), "{largest}");
+        assert_eq!(log.repeated, [notify(1)], "{largest}");
+    }
 }
 
 #[test]
@@ -144,7 +160,7 @@ fn the_fate_of_a_packet_is_told_once_whatever_it_carried() {
     for _ in 0..2 {
         acked(&mut sent, &mut log, &ack(2, 0b10, 64));
     }
-    sent.repeat_lost(&mut log, after(1_000), 50);
+    sent.repeat_lost(&mut log, after(1_000), |_| 50);
     assert_eq!(log.settled, [(0, false), (2, false), (1, true)]);
 }
 
