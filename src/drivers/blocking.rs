@@ -154,16 +154,17 @@ where
     /// Serves the interface `I`. What cannot be decoded is refused, *executed: no*.
     #[inline(always)]
     pub fn serve<I: Interface>(
-        mut self,
+        self,
         mut handler: impl FnMut(&mut Context<'_, S>, I::Incoming<'_>),
     ) -> Node<P, S, N, impl FnMut(&mut Context<'_, S>, Message<'_>), G> {
         const { assert_fit(I::DECLARATIONS, S::PAYLOAD) }
-        self.endpoint.set_schema_digest(I::DIGEST);
-        self.serve_raw(move |context, message| {
+        let mut node = self.serve_raw(move |context: &mut Context<'_, S>, message: Message<'_>| {
             if let Some(incoming) = dispatch::<I>(message, |id, refusal| context.refuse_request(id, refusal)) {
                 handler(context, incoming);
             }
-        })
+        });
+        node.endpoint.set_schema_digest(I::DIGEST);
+        node
     }
 
     /// Handles messages that have no types, or in a way of one's own.
