@@ -38,7 +38,9 @@ impl<S: Storage> Endpoint<S> {
         Self { machine: Machine::new(now, &config), storage }
     }
 
+    /// Machine and memory. Whoever asks for them may change anything.
     pub(crate) const fn split(&mut self) -> (&mut Machine, &mut S) {
+        self.machine.wake();
         (&mut self.machine, &mut self.storage)
     }
 
@@ -86,6 +88,9 @@ impl<S: Storage> Endpoint<S> {
     /// Writes the next frame for a datagram link into `buf`, which must hold [`frame_len`](crate::frame_len) bytes;
     /// returns its length. `None` if there is nothing to send. To be called until then, whenever the port has room.
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
+        if self.machine.is_drained(now) {
+            return None;
+        }
         let (machine, storage) = self.split();
         machine.poll_transmit(storage, now, buf)
     }
@@ -93,6 +98,9 @@ impl<S: Storage> Endpoint<S> {
     /// Writes the next frame for a byte stream into `buf`, COBS and delimiter included; else like
     /// [`Self::poll_transmit`].
     pub fn poll_frame(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
+        if self.machine.is_drained(now) {
+            return None;
+        }
         let (machine, storage) = self.split();
         let room = crate::wire::packet_len(buf.len());
         let packet = buf.get_mut(1..room.saturating_add(1))?;
@@ -160,13 +168,13 @@ impl<S: Storage> Endpoint<S> {
 
     /// Looks for the peer from now on, as an active node does by itself; opens a node that was closed.
     pub fn connect(&mut self, now: Instant) {
-        self.machine.connect(now);
+        self.split().0.connect(now);
     }
 
     /// Opens a node that was closed, and leaves it as active or passive as it was.
     #[cfg(any(feature = "embedded-io-async", feature = "tokio"))]
     pub(crate) fn reopen(&mut self, now: Instant) {
-        self.machine.reopen(now);
+        self.split().0.reopen(now);
     }
 
     /// Ends the session, tells the peer once, and is silent and deaf until [`Self::connect`]. All calls end.

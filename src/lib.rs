@@ -103,6 +103,7 @@ mod config;
 pub mod drivers;
 mod endpoint;
 mod event;
+mod host_flag;
 mod machine;
 mod oneway;
 mod recovery;

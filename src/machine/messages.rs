@@ -3,8 +3,9 @@
 use super::Machine;
 use crate::endpoint::Endpoint;
 use crate::event::{Refusal, SessionEnd};
+use crate::host_flag::HostFlag;
 use crate::oneway::Taken;
-use crate::recovery::{Asks, IsStraggler};
+use crate::recovery::Asks;
 use crate::rpc::{Call, Incoming, Reply, RequestId};
 use crate::stats::count;
 use crate::storage::Storage;
@@ -69,7 +70,7 @@ pub(super) struct OpenPacket {
     pub(super) number_len: usize,
     /// As far as its messages were taken.
     pub(super) asks: Asks,
-    pub(super) is_straggler: IsStraggler,
+    pub(super) is_straggler: HostFlag,
     pub(super) must_come_again: bool,
 }
 

@@ -14,6 +14,7 @@ pub use messages::{Message, Messages};
 
 use crate::config::Config;
 use crate::event::{Event, SessionEnd};
+use crate::host_flag::HostFlag;
 use crate::oneway::{Held, HeldState, Publishes};
 use crate::recovery::{Received, RoundTrip, Sent};
 use crate::rpc::{Calls, Replies};
@@ -64,6 +65,8 @@ pub(crate) struct Machine {
     happened: Happened,
     listening: Listening,
     last: LastFrame,
+    /// Whether it took all that waited, and nothing has happened since. Boards rather look again: it costs them more to know.
+    is_drained: HostFlag,
     stats: Stats,
 }
 
@@ -163,8 +166,15 @@ impl Machine {
             },
             listening: if quiet == Duration::ZERO { Listening::Yes } else { Listening::Quiet },
             last: LastFrame::None,
+            is_drained: HostFlag::UNSET,
             stats: Stats::default(),
         }
+    }
+
+    /// Something is about to happen.
+    #[cfg_attr(feature = "speed", inline)]
+    pub(crate) const fn wake(&mut self) {
+        self.is_drained = HostFlag::UNSET;
     }
 
     /// Takes note of the time. A clock that runs backwards is clamped.
@@ -406,6 +416,8 @@ impl Machine {
             self.out.with(storage).check_invariants();
             self.held(storage).check_invariants();
             debug_assert!(self.is_connected() || self.out.ping == Ping::Idle);
+            let has_more = self.wants_to_send::<S>() || self.received.is_ack_due(self.now.stamp(), &self.round_trip);
+            debug_assert!(!self.is_drained.get() || !has_more && !self.out.publishes.has_waiting());
         }
     }
 }

@@ -22,6 +22,7 @@ impl Machine {
         self.stats = Stats::default();
         self.last = LastFrame::None;
         self.is_clamped = false;
+        self.wake();
         // It slows repetitions down to the heartbeat; the model's probes are no faster.
         self.unanswered = 0;
         if self.handshake.session().is_none() {

@@ -4,7 +4,8 @@ use super::messages::OpenPacket;
 use super::outgoing::Ping;
 use super::timers::PATIENCE;
 use super::{Listening, Machine, Messages};
-use crate::recovery::{Arrival, Asks, IsStraggler};
+use crate::host_flag::HostFlag;
+use crate::recovery::{Arrival, Asks};
 use crate::session::{Answer, Verdict};
 use crate::stats::count;
 use crate::storage::Storage;
@@ -165,7 +166,7 @@ impl Machine {
             number,
             number_len: header.number_len,
             asks: if is_eliciting { Asks::SignOfLife } else { Asks::Nothing },
-            is_straggler: IsStraggler::new(arrival == Arrival::Straggler),
+            is_straggler: HostFlag::new(arrival == Arrival::Straggler),
             must_come_again: false,
         };
         if is_empty {

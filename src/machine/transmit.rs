@@ -2,6 +2,7 @@
 
 use super::outgoing::{Outgoing, Ping, adapts};
 use super::{LastFrame, Listening, Machine};
+use crate::host_flag::HostFlag;
 use crate::recovery::{MessageId, Outbox};
 use crate::session::Answer;
 use crate::stats::{count, uncount};
@@ -22,10 +23,16 @@ const SMALL_BURST: usize = 68;
 const BURST_MATTERS_MICROS: u32 = 1_000;
 
 /// What was put into a packet.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Packed {
     messages: u16,
     is_eliciting: bool,
+    /// Whether nothing is left that waits.
+    is_all: HostFlag,
+}
+
+impl Packed {
+    const NOTHING: Self = Self { messages: 0, is_eliciting: false, is_all: HostFlag::UNSET };
 }
 
 impl Machine {
@@ -55,6 +62,17 @@ impl Machine {
         count(&mut self.stats.frames_sent);
         self.check_invariants(storage);
         Some(len)
+    }
+
+    /// Whether there is nothing to send because the last packet took all that waited, and nothing has happened since. That it is
+    /// asked means that the port has taken that packet.
+    #[cfg_attr(feature = "speed", inline)]
+    pub(crate) fn is_drained(&mut self, now: Instant) -> bool {
+        let is_drained = self.is_drained.get() && self.now == now;
+        if is_drained {
+            self.last = LastFrame::None;
+        }
+        is_drained
     }
 
     /// The port did not take the last frame: what it carried is sent in another one.
@@ -102,7 +120,7 @@ impl Machine {
     }
 
     /// Whether a message waits that asks for an ack.
-    fn wants_to_send<S: Storage>(&self) -> bool {
+    pub(super) fn wants_to_send<S: Storage>(&self) -> bool {
         self.out.has_waiting::<S>(self.window()) || self.out.ping == Ping::Queued
     }
 
@@ -169,7 +187,7 @@ impl Machine {
         let number = self.sent.next();
         Header { number: number.low, number_len: self.sent.next_len(), ack: Some(ack) }.write(&mut writer);
         let limit = writer.len().wrapping_add(writer.room()).checked_sub(CHECK_LEN)?;
-        let mut packed = Packed::default();
+        let mut packed = Packed::NOTHING;
         self.pack_ping(storage, &mut MessageWriter::new(&mut writer, limit), &mut packed);
         let len = seal(seed, number, Some(ack.largest), &mut writer)?;
         self.sent.packet_sent(packed.is_eliciting);
@@ -231,6 +249,7 @@ impl Machine {
             && !is_copy
             && self.sent.has_spare(storage.lent().sent, packed.messages);
         self.last = LastFrame::Packet { ack_was_owed, is_bare, may_be_copied };
+        self.is_drained = HostFlag::new(packed.is_all.get() && !may_be_copied);
         if is_bare {
             count(&mut self.stats.acks_sent);
         }
@@ -241,12 +260,15 @@ impl Machine {
     fn pack<S: Storage>(&mut self, storage: &mut S, writer: &mut Writer<'_>, limit: usize) -> Packed {
         let room = limit.saturating_sub(writer.len());
         let mut messages = MessageWriter::new(writer, limit);
-        let mut packed = Packed::default();
+        let mut packed = Packed::NOTHING;
         self.pack_reliable(storage, &mut messages, &mut packed, room);
         // Before the publishes, which could fill every packet.
         self.pack_ping(storage, &mut messages, &mut packed);
         if S::PUBLISH > 0 {
             self.pack_publishes(storage, &mut messages, &mut packed);
+        }
+        if packed.is_all.get() && (self.out.ping == Ping::Queued || self.out.publishes.has_waiting()) {
+            packed.is_all = HostFlag::UNSET;
         }
         packed
     }
@@ -266,7 +288,11 @@ impl Machine {
         let before = messages.len();
         let may_split = self.round_trip.micros() >= BURST_MATTERS_MICROS;
         let mut out = self.out.with(storage);
-        while let Some(waiting) = out.next(window) {
+        loop {
+            let Some(waiting) = out.next(window) else {
+                packed.is_all = HostFlag::new(true);
+                break;
+            };
             if packed.messages == 1 {
                 let rest = room.saturating_sub(messages.len().wrapping_sub(before));
                 messages.end_at(if may_split && out.waits_for_at_most(rest, window) {

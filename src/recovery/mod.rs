@@ -11,4 +11,4 @@ pub(crate) use round_trip::RoundTrip;
 pub use sent::Transmission;
 pub(crate) use sent::{MessageId, Outbox, Overtaken, Sample, Sent};
 pub(crate) use sizes::Sizes;
-pub(crate) use stragglers::{IsStraggler, Stragglers};
+pub(crate) use stragglers::Stragglers;

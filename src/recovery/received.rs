@@ -1,6 +1,7 @@
 //! Which packets have come, and when to say so (`PROTOCOL.md §§5.2, 6`).
 
-use super::{IsStraggler, RoundTrip, Stragglers};
+use super::{RoundTrip, Stragglers};
+use crate::host_flag::HostFlag;
 use crate::time::{Instant, Stamp};
 use crate::wire::{
     AckField, BITMAP_REACH, Count, PacketNumber, REPLAY_WINDOW, STRAGGLERS, TAKES_STRAGGLERS, distance, notify_reach,
@@ -128,7 +129,7 @@ impl Received {
     /// Whether a packet that has arrived is still in the replay window, or where stragglers are taken. One that is not may
     /// hold sequences that have wrapped since.
     #[cfg_attr(feature = "speed", inline)]
-    pub(crate) const fn is_in_window(&self, number: u32, is_straggler: IsStraggler) -> bool {
+    pub(crate) const fn is_in_window(&self, number: u32, is_straggler: HostFlag) -> bool {
         let behind = distance(number, self.newest);
         behind <= REPLAY_WINDOW.cast_signed() + 1 || is_straggler.get() && behind <= STRAGGLERS.cast_signed()
     }
@@ -136,7 +137,7 @@ impl Received {
     /// How far ahead a notify in packet `number` with a short sequence is told from one that is behind (`PROTOCOL.md §7.4`):
     /// anywhere, if no sender may have more than 30 720 under way.
     #[cfg_attr(feature = "speed", inline)]
-    pub(crate) const fn notify_reach(&self, number: u32, is_straggler: IsStraggler) -> Count {
+    pub(crate) const fn notify_reach(&self, number: u32, is_straggler: HostFlag) -> Count {
         if TAKES_STRAGGLERS || is_straggler.get() { notify_reach(self.newest.wrapping_sub(number)) } else { Count::MAX }
     }
 

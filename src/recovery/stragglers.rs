@@ -8,21 +8,6 @@ const WORD: u32 = 64;
 
 const WORDS: usize = (STRAGGLERS / WORD) as usize;
 
-/// Whether a packet is a straggler; takes no memory where none is taken.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct IsStraggler([bool; TAKES_STRAGGLERS as usize]);
-
-impl IsStraggler {
-    pub(crate) const fn new(is_straggler: bool) -> Self {
-        Self([is_straggler; _])
-    }
-
-    #[cfg_attr(feature = "speed", inline)]
-    pub(crate) const fn get(self) -> bool {
-        matches!(self.0.as_slice(), [true])
-    }
-}
-
 /// Which packets have come, as far back as stragglers are taken, and the one that waits for its ack.
 #[derive(Debug)]
 #[cfg_attr(bowline_model, derive(Clone, Hash))]

@@ -301,6 +301,35 @@ fn what_the_port_refused_goes_out_as_it_would_have() {
 }
 
 #[test]
+fn a_node_that_is_asked_for_more_knows_that_its_frame_was_taken() {
+    let (mut a, _) = connected();
+    let mut buf = [0; 64];
+    a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"call").unwrap();
+    assert!(a.poll_transmit(at(1), &mut buf).is_some());
+    assert_eq!(a.poll_transmit(at(1), &mut buf), None);
+    a.handle_refused();
+    assert_eq!(a.poll_transmit(at(1), &mut buf), None);
+}
+
+#[test]
+fn what_comes_when_all_was_sent_goes_out_at_the_same_moment() {
+    let (mut a, mut b) = connected();
+    for _ in 0..2 {
+        a.call(at(1), 7, Semantics::AtMostOnce, TIMEOUT, b"call").unwrap();
+        let calls = frames(&mut a, at(1));
+        assert_eq!(calls.len(), 1);
+        a.notify(at(1), 7, b"notify").unwrap();
+        assert_eq!(frames(&mut a, at(1)).len(), 1);
+        deliver(&mut b, at(1), &calls);
+        assert_eq!(frames(&mut b, at(1)).len(), 1);
+        b.notify(at(1), 7, b"notify").unwrap();
+        assert_eq!(frames(&mut b, at(1)).len(), 1);
+    }
+    a.close(at(1));
+    assert_eq!(frames(&mut a, at(1)).len(), 1);
+}
+
+#[test]
 fn a_publish_that_the_port_refused_goes_out_and_one_that_it_took_does_not_again() {
     let [mut a, mut b]: [Full; 2] = [1, 2].map(|entropy| boot(entropy, Buffers::new()));
     tell(&mut a, &mut b, at(0));
@@ -315,6 +344,19 @@ fn a_publish_that_the_port_refused_goes_out_and_one_that_it_took_does_not_again(
     a.handle_refused();
     assert_eq!(a.poll_transmit(at(1), &mut buf), Some(call));
     assert_eq!(a.poll_transmit(at(1), &mut buf), None);
+}
+
+#[test]
+fn publishes_that_do_not_fit_one_packet_go_out_in_two() {
+    let [mut a, mut b]: [Endpoint<Buffers<48, 2, 2, 2, 1, 2, 10>>; 2] =
+        [1, 2].map(|entropy| boot(entropy, Buffers::new()));
+    tell(&mut a, &mut b, at(0));
+    for key in [7, 8] {
+        a.publish(at(1), key, &[1; 40]).unwrap();
+    }
+    let mut buf = [0; 64];
+    let sent = core::iter::from_fn(|| a.poll_transmit(at(1), &mut buf));
+    assert_eq!(sent.count(), 2);
 }
 
 #[test]

@@ -190,7 +190,7 @@ fn what_was_left_lying_is_known_as_far_back_as_the_replay_window_reaches() {
     let mut received = received(&[0]);
     received.arrive(100, || true);
     for (number, is_known) in [(100, true), (99, true), (36, true), (35, false), (0, false)] {
-        assert_eq!(received.is_in_window(number, IsStraggler::new(false)), is_known, "{number}");
+        assert_eq!(received.is_in_window(number, HostFlag::new(false)), is_known, "{number}");
         assert_eq!(received.arrive(number, || true) != Arrival::TooOld, is_known, "{number}");
     }
 }
@@ -248,7 +248,7 @@ fn an_ack_number_takes_as_many_bytes_as_the_packet_gave_its_own() {
 #[test]
 fn stragglers_are_those_that_did_not_come_as_far_back_as_they_are_remembered() {
     let mut received = received(&(0..6_000).filter(|number| number % 2 == 0).collect::<Vec<_>>());
-    let late = IsStraggler::new(true);
+    let late = HostFlag::new(true);
     let arrivals = [
         (5_935, LATE),
         (5_934, Arrival::Duplicate),
@@ -274,7 +274,7 @@ fn stragglers_are_those_that_did_not_come_as_far_back_as_they_are_remembered() {
     assert_eq!(received.notify_reach(5_025, late), 3_264);
     assert_eq!(received.notify_reach(1_915, late), 0);
     // Not only stragglers: 64 packets late is 2 080 sequences behind what a sender knew of.
-    assert_eq!(received.notify_reach(5_946, IsStraggler::new(false)), 65_536 - 30_720 - 32 * 65);
+    assert_eq!(received.notify_reach(5_946, HostFlag::new(false)), 65_536 - 30_720 - 32 * 65);
 }
 
 #[test]
