@@ -14,22 +14,37 @@ use exchange::Load;
 use node::{Sizes, pair, pair_lent};
 use report::Figure;
 
+/// All is measured so often, and the best counts, whosever it is: while another thread works on the same core, which may be for
+/// seconds, everything takes up to twice as long.
+const ROUNDS: usize = 8;
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     if let Some(unknown) = args.iter().find(|arg| !["--peers", "--json"].contains(&arg.as_str())) {
         eprintln!("{unknown} is none of --peers and --json");
         std::process::exit(2);
     }
-    let mut figures = bowline();
-    figures.extend(codec::figures());
-    if args.iter().any(|arg| arg == "--peers") {
-        figures.extend(peers());
+    let with_peers = args.iter().any(|arg| arg == "--peers");
+    let mut figures = round(with_peers);
+    for _ in 1..ROUNDS {
+        for (figure, again) in figures.iter_mut().zip(round(with_peers)) {
+            figure.nanos = figure.nanos.min(again.nanos);
+        }
     }
     if args.iter().any(|arg| arg == "--json") {
         figures.iter().for_each(|figure| println!("{}", figure.to_json()));
     } else {
         print!("{}", report::table(&figures));
     }
+}
+
+fn round(with_peers: bool) -> Vec<Figure> {
+    let mut figures = bowline();
+    figures.extend(codec::figures());
+    if with_peers {
+        figures.extend(peers());
+    }
+    figures
 }
 
 /// bowline, configured as a server: the figures of each load, and of windows that grow.

@@ -9,8 +9,8 @@ const MAX_UNELICITING: u8 = 64;
 /// A log of at most so many entries is read from its beginning. In a longer one the place is looked for.
 const SHORT_LOG: usize = 64;
 
-/// A packet may be overtaken by fewer than so many later ones and still arrive. Three frames of 256 bytes, by which frames
-/// come late on slow lines of the link model, are five packets of one message each.
+/// A packet that so many later ones have overtaken is probably lost; with fewer, frames may have changed places. On a slow line
+/// of the link model they come late by up to three frames of 256 bytes, which are five packets of one message each.
 const MANY: i32 = 6;
 
 /// How many later packets, one of which was acknowledged, a packet was sent before.

@@ -40,6 +40,7 @@ fn update_u64(register: u32, number: u64) -> u32 {
 /// Half a byte at a time, with 64 bytes of memory: five times as fast as bit by bit.
 #[cfg(any(test, not(any(feature = "crc-table", feature = "crc-table-16k", feature = "std"))))]
 #[expect(clippy::indexing_slicing, reason = "an index of four bits is always in the table of sixteen")]
+#[inline(never)]
 fn by_nibbles(mut register: u32, bytes: &[u8]) -> u32 {
     /// What four zero bits behind each value of the lowest four bits make of the register (polynomial 0x1EDC6F41,
     /// reflected).
