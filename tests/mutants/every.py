@@ -28,12 +28,18 @@ EXPLAINED = ROOT / "docs" / "mutants.md"
 # Tests that take longer than all others together where nothing is optimised.
 SLOW = [
     "a_corrupt_byte_never",
+    "a_node_with_fewer_slots_hears",
+    "a_notify_of_a_straggler_is_not",
+    "a_short_sequence_that_is_half",
     "a_stale_call_cancels_no",
     "full_size_publishes",
     "h7_telemetry_into",
+    "long_sequences_break_no_promise",
     "no_66_packets",
     "nothing_spins_with_odd_times",
+    "notifies_that_lie_ready",
     "packets_stay_long_where",
+    "packets_that_overtake_each_other_by_hundreds",
     "publishes_that_fill_every",
     "random_data_of_every_length",
     "the_largest_frame_is_taken",
