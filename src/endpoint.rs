@@ -44,6 +44,11 @@ impl<S: Storage> Endpoint<S> {
         (&mut self.machine, &mut self.storage)
     }
 
+    /// The same for questions, which change nothing.
+    const fn look(&mut self) -> (&Machine, &mut S) {
+        (&self.machine, &mut self.storage)
+    }
+
     /// Shows the peer this digest from now on.
     #[cfg(any(feature = "blocking", feature = "embedded-io-async"))]
     pub(crate) const fn set_schema_digest(&mut self, digest: u32) {
@@ -98,12 +103,12 @@ impl<S: Storage> Endpoint<S> {
     /// Writes the next frame for a byte stream into `buf`, COBS and delimiter included; else like
     /// [`Self::poll_transmit`].
     pub fn poll_frame(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
+        let room = crate::wire::packet_len(buf.len());
+        let packet = buf.get_mut(1..room.saturating_add(1))?;
         if self.machine.is_drained(now) {
             return None;
         }
         let (machine, storage) = self.split();
-        let room = crate::wire::packet_len(buf.len());
-        let packet = buf.get_mut(1..room.saturating_add(1))?;
         let len = machine.poll_transmit(storage, now, packet)?;
         // In a short frame there are no long runs, nor the code for them in the program.
         if const { frame_len(S::PAYLOAD) <= 254 } {
@@ -295,13 +300,13 @@ impl<S: Storage> Endpoint<S> {
 
     /// Bytes of the largest payload: this node's limit, or the peer's if there is a session and it is smaller.
     pub fn max_payload(&mut self) -> usize {
-        let (machine, storage) = self.split();
+        let (machine, storage) = self.look();
         machine.max_payload(storage)
     }
 
     /// How many more calls may be made now.
     pub fn free_calls(&mut self) -> usize {
-        let (machine, storage) = self.split();
+        let (machine, storage) = self.look();
         machine.free_calls(storage)
     }
 

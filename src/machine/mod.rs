@@ -65,7 +65,8 @@ pub(crate) struct Machine {
     happened: Happened,
     listening: Listening,
     last: LastFrame,
-    /// Whether it took all that waited, and nothing has happened since. Boards rather look again: it costs them more to know.
+    /// Whether it left nothing to be sent at this moment, and nothing has happened since. Boards rather look again: it costs them
+    /// more to know.
     is_drained: HostFlag,
     stats: Stats,
 }
@@ -416,8 +417,10 @@ impl Machine {
             self.out.with(storage).check_invariants();
             self.held(storage).check_invariants();
             debug_assert!(self.is_connected() || self.out.ping == Ping::Idle);
-            let has_more = self.wants_to_send::<S>() || self.received.is_ack_due(self.now.stamp(), &self.round_trip);
-            debug_assert!(!self.is_drained.get() || !has_more && !self.out.publishes.has_waiting());
+            let has_more = self.wants_to_send::<S>() || self.out.publishes.has_waiting() || self.owed.next().is_some();
+            let is_due =
+                self.received.is_ack_due(self.now.stamp(), &self.round_trip) || self.has_waited_for_acks(storage);
+            debug_assert!(!self.is_drained.get() || !has_more && !is_due);
         }
     }
 }

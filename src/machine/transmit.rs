@@ -64,8 +64,8 @@ impl Machine {
         Some(len)
     }
 
-    /// Whether there is nothing to send because the last packet took all that waited, and nothing has happened since. That it is
-    /// asked means that the port has taken that packet.
+    /// Whether nothing can go out at `now` because the last packet took all that waited, nothing else is owed or overdue, and
+    /// nothing has happened since. That it is asked means that the port has taken that packet.
     #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn is_drained(&mut self, now: Instant) -> bool {
         let is_drained = self.is_drained.get() && self.now == now;
@@ -249,7 +249,13 @@ impl Machine {
             && !is_copy
             && self.sent.has_spare(storage.lent().sent, packed.messages);
         self.last = LastFrame::Packet { ack_was_owed, is_bare, may_be_copied };
-        self.is_drained = HostFlag::new(packed.is_all.get() && !may_be_copied);
+        self.is_drained = HostFlag::new(
+            packed.is_all.get()
+                && !may_be_copied
+                && self.owed.next().is_none()
+                // What was held off for this packet is looked for again.
+                && !self.has_waited_for_acks(storage),
+        );
         if is_bare {
             count(&mut self.stats.acks_sent);
         }

@@ -85,8 +85,8 @@ impl RoundTrip {
         self.micros().saturating_add((self.micros() / 16).max(self.granularity)).max(MIN_PROBE_MICROS)
     }
 
-    /// After so many microseconds an overtaken packet is lost: 21/16 of the round trip, or twice that if only few have
-    /// overtaken it. The difference is the reordering window; it is wide because waiting costs nothing while other packets flow.
+    /// After so many microseconds an overtaken packet is lost: 21/16 of the round trip, or two round trips if only few have
+    /// overtaken it. What is above one is the reordering window; it is wide because other packets flow meanwhile.
     #[cfg_attr(feature = "speed", inline)]
     pub(crate) fn lost_micros(&self, overtaken: Overtaken) -> u32 {
         let window = match overtaken {

@@ -9,14 +9,14 @@ const MAX_UNELICITING: u8 = 64;
 /// A log of at most so many entries is read from its beginning. In a longer one the place is looked for.
 const SHORT_LOG: usize = 64;
 
-/// A packet that so many later ones have overtaken is probably lost; with fewer, frames may have changed places. On a slow line
-/// of the link model they come late by up to three frames of 256 bytes, which are five packets of one message each.
+/// A packet whose number is so far below the largest acknowledged one is probably lost; with less, frames may have changed places.
+/// On a slow line of the link model they come late by up to three frames of 256 bytes, which are five packets of one message each.
 const MANY: i32 = 6;
 
-/// How many later packets, one of which was acknowledged, a packet was sent before.
+/// How far a packet's number is below the largest acknowledged one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Overtaken {
-    /// By fewer than six: that may be reordering.
+    /// By less than six: that may be reordering.
     ByFew,
     /// By six or more.
     ByMany,

@@ -312,6 +312,38 @@ fn a_node_that_is_asked_for_more_knows_that_its_frame_was_taken() {
 }
 
 #[test]
+fn a_probe_that_was_held_off_goes_out_at_the_same_moment() {
+    let (mut a, _) = connected();
+    a.notify(at(1), 7, b"lost").unwrap();
+    assert_eq!(frames(&mut a, at(1)).len(), 1);
+    assert!(a.poll_timeout().unwrap() <= at(9));
+    a.notify(at(9), 7, b"fresh").unwrap();
+    assert_eq!(frames(&mut a, at(9)).len(), 2);
+}
+
+#[test]
+fn a_hello_that_found_no_room_goes_out_behind_the_packet_that_did() {
+    let (mut a, _) = connected();
+    let mut garbage = [0x80, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+    assert_eq!(a.handle_frame(at(1), &mut garbage).next(&mut a), None);
+    a.handle_timeout(at(200));
+    a.notify(at(200), 7, b"small").unwrap();
+    assert!(a.poll_transmit(at(200), &mut [0; 24]).is_some_and(|len| len <= 24));
+    assert!(a.poll_transmit(at(200), &mut [0; 64]).is_some_and(|len| len > 24));
+}
+
+#[test]
+fn asking_without_room_does_not_say_that_the_port_took_a_frame() {
+    let (mut a, _) = connected();
+    a.notify(at(1), 7, b"refused").unwrap();
+    let len = a.poll_frame(at(1), &mut [0; 64]);
+    assert!(len.is_some());
+    assert_eq!(a.poll_frame(at(1), &mut []), None);
+    a.handle_refused();
+    assert_eq!(a.poll_frame(at(1), &mut [0; 64]), len);
+}
+
+#[test]
 fn what_comes_when_all_was_sent_goes_out_at_the_same_moment() {
     let (mut a, mut b) = connected();
     for _ in 0..2 {
