@@ -51,7 +51,7 @@ impl Load {
 
 /// How many exchanges a run has, and how many runs there are: the best one counts, since all that disturbs makes it longer.
 const EXCHANGES: usize = 40_000;
-const RUNS: usize = 2;
+const RUNS: usize = 8;
 
 /// A round trip takes so long, in microseconds of the time that the ends are told.
 const STEP: u64 = 10;

@@ -16,7 +16,7 @@ use report::Figure;
 
 /// All is measured so often, and the best counts, whosever it is: while another thread works on the same core, which may be for
 /// seconds, everything takes up to twice as long.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 3;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
